@@ -14,16 +14,18 @@ from .forward import randn_like
 from .closed_form import NoiseSchedule, at, q_sample
 from .reverse import q_posterior, reverse_var
 
-# %% ../nbs/06_noise_prediction.ipynb #2d7c1668
+# %% ../nbs/06_noise_prediction.ipynb #84b8f51a
 def _check(prediction):
     if prediction not in ('eps', 'x0', 'v'): raise ValueError(f"prediction must be 'eps', 'x0' or 'v', got {prediction!r}")
 
 def _signal_noise(schedule, t, x):
-    "√ᾱ_t and √(1-ᾱ_t), shaped and typed to multiply `x`."
+    "√ᾱ_t and √(1-ᾱ_t), shaped and typed to multiply `x`; t = 0 is refused, except on an accelerator, where looking would mean waiting."
+    on_cpu = not isinstance(t, torch.Tensor) or t.device.type == 'cpu'
+    if on_cpu and (torch.as_tensor(t) < 1).any(): raise ValueError(f"t must be at least 1, got {torch.as_tensor(t).min()}: there is no noise in x_0")
     a = at(schedule.alpha_bars, t, x)
     return a.sqrt().to(x.dtype), (1 - a).sqrt().to(x.dtype)
 
-# %% ../nbs/06_noise_prediction.ipynb #33128b9d
+# %% ../nbs/06_noise_prediction.ipynb #af9b83be
 def eps_from_x0(
     schedule,  # NoiseSchedule
     x_t,       # noisy images `[B, ...]`
@@ -31,11 +33,10 @@ def eps_from_x0(
     x0,        # the images, or a guess of them, `[B, ...]`
 ):             # ε `[B, ...]`
     "The noise that leads from x_0 to x_t: Eq. (6.1)."
-    if isinstance(t, int) and t < 1: raise ValueError(f"t must be at least 1, got {t}: there is no noise in x_0")
     signal, noise = _signal_noise(schedule, t, x_t)
     return (x_t - signal*x0)/noise
 
-# %% ../nbs/06_noise_prediction.ipynb #bcc2889f
+# %% ../nbs/06_noise_prediction.ipynb #fe5d188d
 def target(
     schedule,          # NoiseSchedule
     x0,                # clean images `[B, ...]`
@@ -45,10 +46,9 @@ def target(
 ):                     # `[B, ...]`
     "What a network of this kind is trained to say: ε, x_0 or v, Eq. (6.8)."
     _check(prediction)
-    if prediction == 'eps': return noise
-    if prediction == 'x0': return x0
     c, s = _signal_noise(schedule, t, x0)
-    return c*noise - s*x0
+    if prediction == 'eps': return noise
+    return x0 if prediction == 'x0' else c*noise - s*x0
 
 # %% ../nbs/06_noise_prediction.ipynb #4eae4abd
 def to_x0(

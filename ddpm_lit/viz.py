@@ -104,10 +104,10 @@ def show_images(
     for ax, pic in zip(axes.flat, pics): ax.imshow(pixels(pic), cmap='gray', vmin=0, vmax=255, interpolation='nearest')
     for ax, title in zip(axes.flat, titles or []): ax.set_title(title, fontsize=9)
 
-# %% ../nbs/00_viz.ipynb #bf831195
+# %% ../nbs/00_viz.ipynb #c9ddb94f
 def quantise(
     picture:np.ndarray, # uint8 `[H, W]` or `[H, W, 3]`
-)->Image.Image:         # palette image: 64 even greys, or the 256 best colours
+)->Image.Image:         # palette image: 64 even greys, or 256 colours by median cut
     "Few colours, small file, no dithering: the same picture always gives the same bytes."
     if picture.ndim == 3: return Image.fromarray(picture).quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     level = Image.fromarray(((picture.astype(int)*63 + 127)//255).astype(np.uint8))
