@@ -74,7 +74,7 @@ def image_generators(
     "One random generator for each picture, which depends on nothing but the seed and the picture's number."
     return [torch.Generator().manual_seed(random.Random(f'{seed} {i}').getrandbits(63)) for i in indices]
 
-# %% ../nbs/10_sampling.ipynb #aa6c3baa
+# %% ../nbs/10_sampling.ipynb #70b6cd0f
 def interpolate(
     denoise,         # Denoiser
     x0_a,            # one image, `[C, H, W]` in [-1, 1]
@@ -87,6 +87,7 @@ def interpolate(
     **kwargs,        # passed on to the sampler (eta, var, conditions of the model)
 ):                   # the sampler's generator of `(s, x_s, x̂_0)`, x `[n, C, H, W]`
     "Walk back from mixtures of two images that were noised to one and the same t: Eq. (10.15); Ho et al. 2020, Figure 8."
+    if x0_a.shape != x0_b.shape: raise ValueError(f"x0_a has shape {list(x0_a.shape)}, x0_b {list(x0_b.shape)}; they must be the same")
     x0 = torch.stack([torch.lerp(x0_a, x0_b, w) for w in torch.linspace(0, 1, n).tolist()])
     seed = torch.randint(2**62, (1,), generator=generator, device=getattr(generator, 'device', 'cpu')).item()
     twins = [torch.Generator().manual_seed(seed) for _ in range(n)]
