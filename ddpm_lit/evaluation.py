@@ -314,7 +314,7 @@ def inception(
     except OSError as e: raise OSError(f"inception() could not fetch the weights of Inception-v3 (91 MB, needed once): {e}") from e
     return lambda x: net(to_uint8(x).expand(-1, 3, -1, -1))[0]
 
-# %% ../nbs/11_evaluation.ipynb #25c07684
+# %% ../nbs/11_evaluation.ipynb #52ff9de9
 def read_samples(
     path,         # folder of images, or .npy/.npz/.safetensors of uint8 `[N, H, W]`, `[N, H, W, C]` or `[N, C, H, W]`
 )->torch.Tensor:  # uint8 `[N, C, H, W]`, C = 1 where all colours agree
@@ -330,10 +330,11 @@ def read_samples(
     else: raise ValueError(f"{path} is neither a run, nor a folder of images, nor a file .npy, .npz or .safetensors")
     if x.ndim == 3: x = x[:, None]
     if x.ndim == 4 and x.shape[1] not in (1, 3): x = x.permute(0, 3, 1, 2)
-    if x.dtype != torch.uint8 or x.ndim != 4 or x.shape[1] not in (1, 3): raise ValueError(f"{path} holds {x.dtype} {list(x.shape)}, expected bytes: uint8 [N, C, H, W], C = 1 or 3")
+    if x.dtype != torch.uint8 or x.ndim != 4 or x.shape[1] not in (1, 3):
+        raise ValueError(f"{path} holds {x.dtype} {list(x.shape)}, expected bytes: uint8 [N, C, H, W], C = 1 or 3")
     return x[:, :1].contiguous() if (x == x[:, :1]).all() else x.contiguous()
 
-# %% ../nbs/11_evaluation.ipynb #d4c28746
+# %% ../nbs/11_evaluation.ipynb #0c9bed0b
 def sample_run(
     run,              # folder of ddpm_lit_train
     n:int,            # images
@@ -351,20 +352,22 @@ def sample_run(
         for _, s, x, _ in sample_batches(denoise, shape, lambda *a, **k: walk(*a, steps=steps, **k), n, 250, seed, device):
             bar.update()
             if s == 0: out.append(to_uint8(x).cpu())
-    made = {'step': int(last_checkpoint(run).name), 'sampler': sampler, 'sampler_steps': steps, 'prediction': config.prediction, 'schedule': config.schedule, 'T': config.T}
+    made = {'step': int(last_checkpoint(run).name), 'sampler': sampler, 'sampler_steps': steps,
+            'prediction': config.prediction, 'schedule': config.schedule, 'T': config.T}
     if bits:
         x0 = to_float(load_images(config.data, 'test', m.image_size, root).images[:bits]).to(device)
         b = bits_per_dim(vlb_terms(denoise, x0, generator=torch.Generator().manual_seed(seed)).sum(0), x0)
         made['bits_per_dim'] = {'value': b.mean().item(), 'standard_error': b.std().item()/bits**.5, 'images': bits, 'var': 'beta_tilde', 'steps': config.T}
     return torch.cat(out), config.data, made
 
-# %% ../nbs/11_evaluation.ipynb #f6f046cf
+# %% ../nbs/11_evaluation.ipynb #3204ad12
 def report(result, samples, train, held_out, path):
     "One page, saved as PNG: the scores in words, samples, their neighbours in the training set, class shares."
     from matplotlib.figure import Figure
     fig = Figure(figsize=(10, 8.4), dpi=110, layout='constrained', facecolor='white')
     ax = fig.subplot_mosaic('tt;sn;cc', height_ratios=[1, 5, 2])
-    words = [f"{result['what']}: {result['n']:,} images at {result['size']}×{result['size']}, against {result['data']}, in {result['width']} features ({result['features']})"]
+    words = [f"{result['what']}: {result['n']:,} images at {result['size']}×{result['size']}, against {result['data']}, "
+             f"in {result['width']} features ({result['features']})"]
     words += [str(Score(**s)) for s in result['scores']]
     a, b = result['neighbours']['samples'], result['neighbours']['held_out']
     words.append(f"copies of training images {a['copies']:.1%} (held-out real images: {b['copies']:.1%}), "
@@ -375,23 +378,26 @@ def report(result, samples, train, held_out, path):
                      f"(held-out real {c['held_out_confidence']:.3f}), missing classes: {', '.join(c['missing']) or 'none'}")
         at = np.arange(len(c['shares']))
         ax['c'].bar(at - .2, c['shares'].values(), .4, label='samples'); ax['c'].bar(at + .2, c['held_out_shares'].values(), .4, label='held-out real')
-        ax['c'].set_xticks(at, c['shares'], rotation=20); ax['c'].set_ylabel('share of images'); ax['c'].legend(frameon=False)
+        ax['c'].set_xticks(at, c['shares'], rotation=20)
+        ax['c'].set_ylabel('share of images'); ax['c'].legend(loc='lower right', bbox_to_anchor=(1, 1), ncols=2, frameon=False)
     else: ax['c'].axis('off')
     b = result.get('bits_per_dim')
     if b: words.append(f"at most {b['value']:.3f} ± {b['standard_error']:.3f} bits/dim ({b['images']} held-out images, all {b['steps']} steps)")
     ax['t'].text(0, 1, '\n'.join(words), va='top', fontsize=10, linespacing=1.5, transform=ax['t'].transAxes)
-    sheets = {'s': (image_grid(samples[:64], 8), 'samples'),
-              'n': (image_grid(beside_neighbours(samples[:16], train.images, nearest(samples[:16], train.images, 3)[1]), 8), 'samples and, right of each, 3 nearest training images')}
-    for k, (sheet, title) in sheets.items(): ax[k].imshow(sheet.permute(1, 2, 0), cmap='gray', vmin=0, vmax=255, interpolation='nearest'); ax[k].set_title(title, fontsize=9)
+    near = beside_neighbours(samples[:16], train.images, nearest(samples[:16], train.images, 3)[1])
+    sheets = {'s': (image_grid(samples[:64], 8), 'samples'), 'n': (image_grid(near, 8), 'samples and, right of each, 3 nearest training images')}
+    for k, (sheet, title) in sheets.items():
+        ax[k].imshow(sheet.permute(1, 2, 0), cmap='gray', vmin=0, vmax=255, interpolation='nearest'); ax[k].set_title(title, fontsize=9)
     for k in 'tsn': ax[k].axis('off')
     f = BytesIO()
     fig.savefig(f, format='png')
     return write_atomic(path, f.getvalue())
 
-# %% ../nbs/11_evaluation.ipynb #90c9049f
+# %% ../nbs/11_evaluation.ipynb #8ce34882
 def machine(device='cpu'):
     "What it ran on: a dict for the record."
-    cpu = next((l.split(':')[1].strip() for l in open('/proc/cpuinfo') if l.startswith('model name')), '') if os.path.exists('/proc/cpuinfo') else platform.processor()
+    info = Path('/proc/cpuinfo').read_text().splitlines() if Path('/proc/cpuinfo').exists() else []
+    cpu = next((l.split(':')[1].strip() for l in info if l.startswith('model name')), platform.processor())
     return {'device': torch.cuda.get_device_name(device) if torch.device(device).type == 'cuda' else str(device), 'cpu': cpu or platform.machine(),
             'cores': os.cpu_count(), 'threads': torch.get_num_threads(), 'system': platform.system(), 'python': platform.python_version(),
             **{p: version(p) for p in ('torch', 'torchvision', 'ddpm_lit', 'numpy')}}
