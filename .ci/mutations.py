@@ -1,93 +1,139 @@
 #!/usr/bin/env python3
 """Plant known mistakes into the exported code, one at a time, and see whether the chapters' own checks catch them.
 
-Each mistake of mutations.json replaces a text, which must occur exactly once, in an exported cell of one chapter; then the
-chapters named with it run, on a copy of the project, until a cell fails. Prints per mistake `caught` and the cell that
-caught it, or SURVIVED; exits with 1 if one survived.
+mutations.json lists the mistakes: in which chapter, which text of its exported cells (it must occur exactly once) becomes
+which other. A chapter runs once, unchanged, on a copy of the project. Where it reaches a cell that a mistake belongs to,
+a fork of the process runs on with the mistake, in the cell and in the module on disk, to the first cell that fails; then
+the files are put back. If that cell fails by an assertion, the mistake is `caught`, by the equations the cell checks or in
+the section it stands in; so it is by an error whose text holds the mistake's "raises", the words of the guard that is there
+to refuse it. Any other error is `CRASHED`, the end of the chapter `SURVIVED`, and neither counts. The unchanged chapter is
+the control: it must pass every cell that caught a mistake, and is run no further.
 
-usage: mutations.py              all of them
-       mutations.py --part I/N   every N-th, from the I-th on (for a continuous integration that rotates)
-       mutations.py WORD ...     those whose name contains one of the words
+usage: mutations.py              all of them, on as many chapters at once as there are cores to use
+       mutations.py --part I/N   those of every N-th chapter, from the I-th on (I may exceed N: day of the year, say)
+       mutations.py WORD ...     those whose name or chapter contains one of the words
 """
-import json, multiprocessing as mp, os, shutil, sys, tempfile, time
+import contextlib, json, multiprocessing, os, re, shutil, signal, sys, tempfile, time
 from pathlib import Path
 
 root = Path(__file__).resolve().parent.parent
-LIMIT_S = 300   # a run that takes longer has hung: caught
+LIMIT_S = 300   # for one mistake
+NOT_RUN = re.compile(r'^#\| *(?:cuda|eval: *false)', re.M)
 
 
-def plant(work, mistake):
-    "Copy the project to `work` and replace the mistake's text in its chapter's notebook and module."
-    from nbdev.export import nb_export
-    for name in ('ddpm_lit', 'nbs', '.ci', 'settings.ini', 'README.md', '_quarto.yml'):
-        (shutil.copytree if (root/name).is_dir() else shutil.copy)(root/name, work/name, **({'symlinks': True} if (root/name).is_dir() else {}))
-    path = work/'nbs'/f"{mistake['chapter']}.ipynb"
-    nb = json.loads(path.read_text(encoding='utf-8'))
-    exported = [c for c in nb['cells'] if c['cell_type'] == 'code' and ''.join(c['source']).startswith(('#| export', '#| exports'))]
-    hits = [c for c in exported if mistake['old'] in ''.join(c['source'])]
-    if sum(''.join(c['source']).count(mistake['old']) for c in hits) != 1:
-        raise ValueError(f"{mistake['name']}: its text must occur once in the exported cells of {mistake['chapter']}, not {len(hits)} times: {mistake['old']!r}")
-    hits[0]['source'] = ''.join(hits[0]['source']).replace(mistake['old'], mistake['new'])
-    path.write_text(json.dumps(nb), encoding='utf-8')
-    os.chdir(work)
-    nb_export(path, lib_path=work/'ddpm_lit')
+def read(chapter):
+    "The code cells of a chapter, as (what it checks, or the heading above; source)."
+    cells, heading = [], ''
+    for c in json.loads((root/'nbs'/f'{chapter}.ipynb').read_text(encoding='utf-8'))['cells']:
+        source = ''.join(c['source'])
+        if c['cell_type'] == 'markdown': heading = (re.findall(r'^#+ +(.+)', source, re.M) or [heading])[-1]
+        elif not NOT_RUN.search(source): cells.append((next(iter(re.findall(r'^# (checks .+)', source, re.M)), f'"{heading}"'), source))
+    return cells
 
 
-def first_failure(path):
-    "Run a notebook in this process; the first cell that fails, as (its comment or first line, the error), or None."
+def exported(source): return source.startswith('#| export')
+
+
+def in_fork(f):
+    "What `f()`, which must be fit for JSON, says in a fork of this process; None if it does not come to an end."
+    r, w = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.setpgrp()
+        signal.alarm(LIMIT_S)
+        try: os.write(w, json.dumps(f()).encode())
+        finally: os._exit(0)
+    os.close(w)
+    with open(r) as answer: text = answer.read()
+    os.waitpid(pid, 0)
+    with contextlib.suppress(ProcessLookupError): os.killpg(pid, signal.SIGKILL)   # what it started and left running
+    return json.loads(text) if text else None
+
+
+@contextlib.contextmanager
+def put_back(folder):
+    "Nothing that happens to `folder` in the block lasts."
+    here, before = os.getcwd(), folder.with_name('before')
+    shutil.copytree(folder, before, symlinks=True)
+    yield
+    shutil.rmtree(folder)
+    before.rename(folder)
+    os.chdir(here)
+
+
+def first_failure(shell, cells, start, mistake, module):
+    "Run cells from `start` on with the mistake; [number of the cell that failed, whether it caught the mistake, the error], or []."
+    swap = lambda text: text.replace(mistake['old'], mistake['new'])
+    module.write_text(swap(module.read_text(encoding='utf-8')), encoding='utf-8')
+    for i, (_, source) in enumerate(cells[start:], start):
+        shell.run(swap(source) if i == start else source)
+        if shell.exc is not None:
+            error = f'{type(shell.exc).__name__}: {shell.exc}'.replace('\n', ' ')
+            return [i, isinstance(shell.exc, AssertionError) or mistake.get('raises', '\0') in error, error[:200]]
+    return []
+
+
+def run_chapter(chapter, mistakes):
+    "Run a chapter with its mistakes, one fork for each, and print what becomes of them; the list of verdicts."
     from execnb.shell import CaptureShell
-    shell = CaptureShell(path)
-    for cell in json.loads(path.read_text(encoding='utf-8'))['cells']:
-        source = ''.join(cell['source'])
-        if cell['cell_type'] != 'code' or source.startswith(('#| cuda', '#| eval: false')): continue
-        error = shell._run(source).exception
-        if error is not None:
-            line = next((l for l in source.splitlines() if l.startswith('# ')), source.splitlines()[0])
-            return line, type(error).__name__
-    return None
-
-
-def attempt(mistake, answers):
-    "In a process of its own: plant, run the chapters, say what caught it."
+    verdicts, last, cells, began = [], -1, read(chapter), time.time()
+    def tell(verdict, name, how, start):
+        verdicts.append(verdict)
+        print(f'{verdict:<9} {chapter:<19} {name:<66} {how}  ({time.time() - start:.0f} s)', flush=True)
     with tempfile.TemporaryDirectory() as tmp:
-        work = Path(tmp)
-        try: plant(work, mistake)
-        except ValueError as e: return answers.put((False, str(e)))
-        sys.path.insert(0, str(work)); os.environ['PYTHONPATH'] = str(work); os.environ['IN_TEST'] = '1'
-        for chapter in [mistake['chapter'], *mistake.get('also', [])]:
-            os.chdir(work/'nbs')
-            found = first_failure(work/'nbs'/f'{chapter}.ipynb')
-            if found: return answers.put((True, f'{chapter}: {found[0]}  [{found[1]}]'))
-        answers.put((False, 'SURVIVED'))
-
-
-def judge(mistake):
-    "(caught?, how) of one mistake."
-    ctx = mp.get_context('fork')
-    answers = ctx.SimpleQueue()
-    child = ctx.Process(target=attempt, args=(mistake, answers))
-    child.start(); child.join(LIMIT_S)
-    if child.is_alive(): child.kill(); child.join(); return True, f'no end within {LIMIT_S} s'
-    return answers.get() if not answers.empty() else (True, f'the process died with {child.exitcode}')
+        work = Path(tmp)/'work'
+        for name in ('ddpm_lit', 'nbs'): shutil.copytree(root/name, work/name, symlinks=True)
+        (work/'tmp').mkdir()
+        tempfile.tempdir = str(work/'tmp')
+        os.chdir(work/'nbs')
+        os.environ.update(IN_TEST='1', PYTHONPATH=str(work), TMPDIR=tempfile.tempdir)
+        sys.path.insert(0, str(work))
+        shell, module, planted = CaptureShell(work/'nbs'/f'{chapter}.ipynb'), work/'ddpm_lit'/f'{chapter[3:]}.py', {}
+        code = module.read_text(encoding='utf-8')
+        for m in mistakes:
+            hits = [i for i, (_, source) in enumerate(cells) if exported(source) for _ in range(source.count(m['old']))]
+            if len(hits) == 1 and code.count(m['old']) == 1: planted.setdefault(hits[0], []).append(m)
+            else: tell('MISPLACED', m['name'], f"{m['old']!r} occurs {len(hits)} times in the exported cells, {code.count(m['old'])} times in the module", began)
+        for i, (where, source) in enumerate(cells):
+            if i > max([last, *planted]): break
+            for m in planted.get(i, []):
+                start = time.time()
+                with put_back(work): failure = in_fork(lambda: first_failure(shell, cells, i, m, module))
+                if failure is None: verdict, how = 'CRASHED', f'no end within {LIMIT_S} s, or the process died'
+                elif not failure: verdict, how = 'SURVIVED', ''
+                elif failure[1]: verdict, how, last = 'caught', cells[failure[0]][0], max(last, failure[0])
+                else: verdict, how = 'CRASHED', f'{cells[failure[0]][0]}: {failure[2]}'
+                tell(verdict, m['name'], how, start)
+            shell.run(source)
+            if shell.exc is not None:
+                tell('CONTROL', 'no mistake: the chapter as it is fails', f'{where}: {type(shell.exc).__name__}: {shell.exc}'.replace('\n', ' ')[:300], began)
+                break
+        else: i += 1
+        os.chdir(root)
+    print(f'{"":<9} {chapter:<19} cells 1 to {i} of {len(cells)} have run unchanged  ({time.time() - began:.0f} s in all)', flush=True)
+    return verdicts
 
 
 def chosen(args, mistakes):
+    "Chapter -> its mistakes, of those asked for."
+    chapters = sorted({m['chapter'] for m in mistakes})
     if args[:1] == ['--part']:
         i, n = map(int, args[1].split('/'))
-        return mistakes[i % n::n]
-    return [m for m in mistakes if not args or any(a in m['name'] for a in args)]
+        chapters, args = chapters[i % n::n], []
+    wanted = [m for m in mistakes if not args or any(a in m['name'] or a in m['chapter'] for a in args)]
+    return {c: [m for m in wanted if m['chapter'] == c] for c in chapters if any(m['chapter'] == c for m in wanted)}
 
 
 def main(args):
-    import matplotlib.pyplot, sympy, torch, torchvision   # loaded once, before the forks
+    os.environ.update(OMP_NUM_THREADS='1', MKL_NUM_THREADS='1')
+    import execnb.shell, matplotlib.pyplot, sympy, torch, torchvision   # once, before the forks
     torch.set_num_threads(1)
-    mistakes = chosen(args, json.loads((root/'.ci/mutations.json').read_text(encoding='utf-8')))
-    caught = 0
-    for m in mistakes:
-        start = time.time(); ok, how = judge(m); caught += ok
-        print(f"{'caught  ' if ok else 'SURVIVED'} {m['name']:<58} {how}  ({time.time()-start:.0f} s)", flush=True)
-    print(f'{caught} of {len(mistakes)} mistakes caught')
-    return 0 if mistakes and caught == len(mistakes) else 1
+    start, work = time.time(), chosen(args, json.loads((root/'.ci/mutations.json').read_text(encoding='utf-8')))
+    with multiprocessing.get_context('fork').Pool(len(os.sched_getaffinity(0)), maxtasksperchild=1) as pool:
+        verdicts = sum(pool.starmap(run_chapter, work.items(), chunksize=1), [])
+    caught, failed = verdicts.count('caught'), verdicts.count('CONTROL')
+    print(f'{caught} of {len(verdicts) - failed} mistakes caught, {len(work) - failed} of {len(work)} controls passed, in {time.time() - start:.0f} s')
+    return 0 if verdicts and caught == len(verdicts) else 1
 
 
 if __name__ == '__main__': sys.exit(main(sys.argv[1:]))

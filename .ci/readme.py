@@ -17,7 +17,7 @@ def page(nb):
     out = []
     for cell in nb['cells']:
         source = ''.join(cell['source']).strip()
-        if cell['cell_type'] == 'markdown': out.append(re.sub(r'\]\((?!https?:|#|\.\./)([^)]+)\)', r'](nbs/\1)', source).replace('](../', ']('))
+        if cell['cell_type'] == 'markdown': out.append(re.sub(r'(\]\(|src=")(?!https?:|#)', r'\1nbs/', source))
         elif not re.search(r'^#\| *(hide|default_exp)', source, re.M):
             code = '\n'.join(l for l in source.splitlines() if not l.startswith('#|'))
             text = ''.join(''.join(o.get('text', o.get('data', {}).get('text/plain', ''))) for o in cell['outputs']

@@ -1,40 +1,71 @@
 #!/usr/bin/env python3
-"""Build the website without Quarto, into _proc/_site: nbdev prepares the notebooks, smalldocs renders them, and KaTeX
-comes out of the npm registry's package, so that the pages load nothing from another host.
+"""Build the website without Quarto, into _proc/_site: nbdev prepares the notebooks, smalldocs renders them. Then finish
+it: KaTeX and the ONNX runtime come out of the npm registry's packages, so that the pages load nothing from another host.
 
-usage: site.py        needs the dev extra and npm
+usage: site.py             build and finish; needs the dev extra and npm
+       site.py FOLDER      finish a site that Quarto rendered there (nbdev_docs); needs npm
 """
-import shutil, subprocess, sys, tarfile, tempfile
+import re, shutil, subprocess, sys, tarfile, tempfile
+from configparser import ConfigParser
 from pathlib import Path
 
 root = Path(__file__).resolve().parent.parent
-site = root/'_proc/_site'
+KATEX = re.compile(r'https://cdn\.jsdelivr\.net/npm/(katex@[\w.-]+)/dist')
+ORT = 'onnxruntime-web@1.20.1'
+BADGE = re.compile(r'<a [^>]*href="(https://colab\.research\.google\.com/[^"]*/([^/"]+\.ipynb))"[^>]*>\s*<img[^>]*>\s*</a>')
+BUTTONS = (r'<span class="page-buttons"><a href="\1">Open in Colab</a> <a href="notebooks/\2" download>Download notebook</a></span>')
+WEBFONT = re.compile(r'@import url\([^)]*//fonts\.[^)]*\);?')
 
 
-def vendor_katex(site):
-    "Point every page at a copy of KaTeX inside the site, of the version that smalldocs names."
-    from smalldocs.layout import KATEX   # …/katex@VERSION/dist
+def npm(spec, into, keep):
+    "Copy the files of an npm package's dist folder whose names match `keep`."
     with tempfile.TemporaryDirectory() as tmp:
-        spec = next(part for part in KATEX.split('/') if part.startswith('katex@'))
         subprocess.run(['npm', 'pack', '--silent', spec], cwd=tmp, check=True, stdout=subprocess.DEVNULL)
         with tarfile.open(next(Path(tmp).glob('*.tgz'))) as tar: tar.extractall(tmp, filter='data')
-        shutil.copytree(Path(tmp)/'package/dist', site/'site_libs/katex', dirs_exist_ok=True,
-                        ignore=lambda folder, names: [n for n in names if n.endswith(('.ttf', '.woff', '.mjs', '.ts', '.md'))])
+        dist = Path(tmp)/'package/dist'
+        for f in dist.rglob('*'):
+            if not f.is_file() or not re.search(keep, name := f.relative_to(dist).as_posix()): continue
+            (into/name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(f, into/name)
+
+
+def finish(site):
+    "What both renderers leave to us: local copies of what pages load, buttons, and a 404 page that works at any depth."
+    config = ConfigParser(delimiters=['='], interpolation=None)
+    config.read(root/'settings.ini', encoding='utf-8')
+    base, specs = config['DEFAULT']['doc_baseurl'].strip('/'), set()
     for page in site.rglob('*.html'):
-        up = '../'*(len(page.relative_to(site).parts) - 1)
-        page.write_text(page.read_text(encoding='utf-8').replace(KATEX, f'{up}site_libs/katex'), encoding='utf-8')
+        up, text = '../'*(len(page.relative_to(site).parts) - 1), page.read_text(encoding='utf-8')
+        specs.update(KATEX.findall(text))
+        text = BADGE.sub(BUTTONS, KATEX.sub(f'{up}site_libs/katex', text))
+        if page.name == '404.html': text = text.replace('<head>', f'<head><base href="/{base}/">', 1)
+        page.write_text(text, encoding='utf-8')
+    for css in site.rglob('*.css'): css.write_text(WEBFONT.sub('', css.read_text(encoding='utf-8')), encoding='utf-8')
+    sitemap = (site/'sitemap.xml').read_text(encoding='utf-8')
+    (site/'sitemap.xml').write_text(re.sub(r'\s*<url>\s*<loc>[^<]*/404\.html</loc>.*?</url>', '', sitemap, flags=re.S), encoding='utf-8')
+    if len(specs) > 1: sys.exit(f'pages name several versions of KaTeX: {sorted(specs)}')
+    for spec in specs: npm(spec, site/'site_libs/katex', r'^(katex\.min\.(js|css)|contrib/auto-render\.min\.js|fonts/.*\.woff2)$')
+    npm(ORT, site/'site_libs/ort', r'^(ort\.wasm\.min\.mjs|ort-wasm-simd-threaded\.(mjs|wasm))$')
+    (site/'notebooks').mkdir(exist_ok=True)
+    for notebook in (root/'nbs').glob('*.ipynb'): shutil.copy(notebook, site/'notebooks')
 
 
-def main():
+def build():
+    "Render the notebooks with smalldocs."
     from nbdev.serve import proc_nbs
     shutil.rmtree(root/'_proc', ignore_errors=True)
     proc_nbs(force=True)
     subprocess.run(['smalldocs', 'render', str(root/'_proc')], check=True)
-    vendor_katex(site)
+    return root/'_proc/_site'
+
+
+def main():
+    site = Path(sys.argv[1]) if sys.argv[1:] else build()
+    finish(site)
     pages = sorted(site.glob('*.html'))
     missing = {p.stem for p in (root/'nbs').glob('*.ipynb')} - {p.stem for p in pages}
-    if missing: sys.exit(f'no page for {sorted(missing)}')
-    print(f'{len(pages)} pages in {site.relative_to(root)}, {sum(f.stat().st_size for f in site.rglob("*") if f.is_file())/1e6:.1f} MB')
+    if missing and not sys.argv[1:]: sys.exit(f'no page for {sorted(missing)}')
+    print(f'{len(pages)} pages in {site}, {sum(f.stat().st_size for f in site.rglob("*") if f.is_file())/1e6:.1f} MB')
 
 
 if __name__ == '__main__': main()

@@ -4,16 +4,16 @@
 
 # %% auto #0
 __all__ = ['frechet_distance', 'moments', 'Classifier', 'halve_and_shift', 'train_classifier', 'save_classifier',
-           'load_classifier', 'features', 'cubic_kernel', 'kernel_sum', 'within', 'kernel_distance', 'half_spread',
-           'draw_like', 'Score', 'compare', 'class_report', 'nearest', 'copies', 'beside_neighbours', 'evaluate',
-           'inception', 'read_samples', 'sample_run', 'report', 'machine', 'evaluate_run', 'main']
+           'load_classifier', 'features', 'cubic_kernel', 'mean_kernel', 'within', 'kernel_distance', 'half_spread',
+           'draw_like', 'Score', 'check_count', 'compare', 'class_report', 'nearest', 'copies', 'neighbour_sheet',
+           'check_comparable', 'evaluate', 'inception', 'read_samples', 'draw_samples', 'bits_of', 'summary', 'report',
+           'machine', 'judge', 'evaluate_run', 'main']
 
-# %% ../nbs/11_evaluation.ipynb #b6391808
+# %% ../nbs/11_evaluation.ipynb #3df77efa
 import hashlib, json, math, os, platform, sys, time
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from functools import partial
 from importlib.resources import files
-from io import BytesIO
 from pathlib import Path
 import numpy as np, torch
 from fastcore.meta import delegates
@@ -24,12 +24,14 @@ from torch import nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-# %% ../nbs/11_evaluation.ipynb #17355b94
-from .viz import image_grid, to_float, to_uint8, write_atomic
+# %% ../nbs/11_evaluation.ipynb #f97af8b2
+from . import __version__
+from .viz import image_grid, pixels, to_float, to_uint8
 from .elbo import bits_per_dim, vlb_terms
+from .noise_prediction import timesteps
 from .data import GARMENTS, ImageSet, check_images, load_images
 from .training import last_checkpoint, load_run, pick_device
-from .sampling import sample_batches, samplers
+from .sampling import check_settings, new_folder, sample_batches, samplers
 
 # %% ../nbs/11_evaluation.ipynb #c015a800
 def frechet_distance(
@@ -131,12 +133,12 @@ def load_classifier(
     except (SafetensorError, TypeError, KeyError, RuntimeError) as e: raise ValueError(f"path={str(path)!r} is no file of save_classifier: {e}") from None
     return net.eval().requires_grad_(False)
 
-# %% ../nbs/11_evaluation.ipynb #969816e0
+# %% ../nbs/11_evaluation.ipynb #09ecbdb4
 @torch.no_grad()
 def features(
     images:torch.Tensor, # `[N, C, H, W]` uint8, or float in [-1, 1], which is brought to 8 bits first as any saved picture is
     extractor=None,      # callable `[B, C, H, W]` in [-1, 1] -> `[B, D]`; None: the shipped classifier's features
-    batch_size:int=250,  # images at a time
+    batch_size:int=100,  # images at a time
     device='cpu',        # where the extractor lives
 )->torch.Tensor:         # `[N, D]` float64, on the CPU
     "What the extractor says of every image."
@@ -153,36 +155,36 @@ def cubic_kernel(
     k = x @ y.T/x.shape[1] + 1
     return k*k*k
 
-# %% ../nbs/11_evaluation.ipynb #de0cfb42
-def kernel_sum(x, y, block=500):
-    "Sum of the kernel over all pairs, in blocks that fit a processor's cache."
-    return sum(cubic_kernel(a, b).sum() for a in x.split(block) for b in y.split(block))
+# %% ../nbs/11_evaluation.ipynb #303ffc9d
+def mean_kernel(x, y, block=500):
+    "`[N]`: each member of x `[N, D]` against all of y `[M, D]`, averaged; in blocks that fit a processor's cache."
+    return torch.cat([sum(cubic_kernel(a, b).sum(1) for b in y.split(block))/len(y) for a in x.split(block)])
 
 def within(x):
     "Mean kernel between different members of one cloud `[N, D]`."
-    self_pairs = (x.square().sum(1)/x.shape[1] + 1).pow(3).sum()
-    return (kernel_sum(x, x) - self_pairs)/(len(x)*(len(x) - 1))
+    n = len(x)
+    if n < 2: raise ValueError(f"a cloud of {n}: the kernel distance needs at least 2 images in each")
+    with_itself = (x.square().mean(1) + 1).pow(3)
+    return (n*mean_kernel(x, x) - with_itself).sum()/(n*(n - 1))
 
 def kernel_distance(
     x:torch.Tensor,  # `[N, D]`, N ≥ 2
     y:torch.Tensor,  # `[M, D]`, M ≥ 2
 )->float:            # unbiased, so it can be below 0
     "Squared maximum mean discrepancy with the cubic kernel, the KID of Bińkowski et al. 2018: Eq. (11.8)."
-    if min(len(x), len(y)) < 2: raise ValueError(f"{len(x)} and {len(y)} images: each cloud needs at least 2")
     x, y = x.double(), y.double()
-    return (within(x) + within(y) - 2*kernel_sum(x, y)/(len(x)*len(y))).item()
+    return (within(x) + within(y) - 2*mean_kernel(x, y).mean()).item()
 
-# %% ../nbs/11_evaluation.ipynb #12c9a2ea
+# %% ../nbs/11_evaluation.ipynb #97a3ab38
 def half_spread(
-    distance,            # callable, feature cloud `[N, D]` -> float
-    feats:torch.Tensor,  # `[N, D]`
-    repeats:int=20,      # random halves
+    distance,       # callable, indices into the samples -> float
+    n:int,          # number of samples
+    repeats:int=20, # random halves
     seed:int=0,
-)->float:                # standard deviation over the halves
-    "How far the score of N samples would move if they were drawn again: Eq. (11.9); Shao and Wu 1989."
+)->float:           # standard deviation over the halves
+    "How far the score of n samples would move if they were drawn again: Eq. (11.9); Shao and Wu 1989."
     g = torch.Generator().manual_seed(seed)
-    halves = [torch.randperm(len(feats), generator=g)[:len(feats)//2] for _ in range(repeats)]
-    return float(np.std([distance(feats[i]) for i in halves], ddof=1))
+    return float(np.std([distance(torch.randperm(n, generator=g)[:n//2]) for _ in range(repeats)], ddof=1))
 
 # %% ../nbs/11_evaluation.ipynb #423c1a8e
 def draw_like(
@@ -197,7 +199,7 @@ def draw_like(
     if len(chosen) < n: raise ValueError(f"{n} of {len(labels)} images are wanted, and some class has too few: take fewer")
     return chosen
 
-# %% ../nbs/11_evaluation.ipynb #3f22d428
+# %% ../nbs/11_evaluation.ipynb #86a87646
 @dataclass(frozen=True)
 class Score:
     "A distance together with what it takes to read it."
@@ -205,15 +207,27 @@ class Score:
     value: float         # samples against the reference
     spread: float        # standard deviation, were the samples drawn again
     floor: float         # real held-out images against the reference: mean over draws of the same N
-    floor_spread: float  # standard deviation over these draws
+    floor_spread: float  # standard deviation over these draws, which share images: a little too small
     n: int               # images scored
 
     def __str__(self): return (f"{self.name} {self.value:.4f} ± {self.spread:.4f} at N = {self.n:,}; "
                                f"real against real {self.floor:.4f} ± {self.floor_spread:.4f}")
 
-# %% ../nbs/11_evaluation.ipynb #f382393a
+# %% ../nbs/11_evaluation.ipynb #780dbca3
+def check_count(
+    n:int,     # samples
+    width:int, # D of the feature space
+    pool:int,  # held-out images
+):
+    "Refuse an N for which a score, its spread or its floor would mean nothing."
+    if n <= 2*width: raise ValueError(f"{n} samples at a feature width of {width}: the spread uses halves, whose covariance would have rank "
+                                      f"{n//2 - 1} at most; give more than {2*width}, better {20*width}")
+    if n > pool*3//4: raise ValueError(f"{n} samples but {pool} held-out real images: the floor needs as many, and some to spare, "
+                                       f"or its draws would all be one; give at most {pool*3//4} samples")
+
+# %% ../nbs/11_evaluation.ipynb #044c0ac1
 def compare(
-    samples:torch.Tensor,   # features `[N, D]` of what is judged
+    samples:torch.Tensor,   # features `[N, D]` of what is judged, N > 2D
     held_out:torch.Tensor,  # features `[L, D]` of real images that are not in the reference, L ≥ 4/3 N
     reference:torch.Tensor, # features `[M, D]` of real images
     labels=None,            # int64 `[L]` classes of the held-out images; None: all one class
@@ -221,29 +235,28 @@ def compare(
     seed:int=0,             # of these, and of the halves
 )->list:                    # two `Score`s, Fréchet and kernel
     "Both distances to the reference, with spread, floor and N."
-    n, D = samples.shape
-    if n <= 2*D: raise ValueError(f"{n} samples at a feature width of {D}: the spread uses halves, whose covariance would have rank "
-                                  f"{n//2 - 1} at most; give more than {2*D}, better {20*D}")
-    if n > len(held_out)*3//4: raise ValueError(f"{n} samples but {len(held_out)} held-out real images: the floor needs as many, and some to spare, "
-                                                f"or its draws would all be one; give at most {len(held_out)*3//4} samples")
+    n, g = len(samples), torch.Generator().manual_seed(seed)
+    check_count(n, samples.shape[1], len(held_out))
     if labels is None: labels = torch.zeros(len(held_out), dtype=torch.int64)
-    g = torch.Generator().manual_seed(seed)
-    floors = [held_out[draw_like(labels, n, g)] for _ in range(draws)]
+    floors = [draw_like(labels, n, g) for _ in range(draws)]
     moments_r, within_r = moments(reference), within(reference)
-    def fd(f): return frechet_distance(*moments(f), *moments_r)
-    def kd(f): return (within(f) + within_r - 2*kernel_sum(f, reference)/(len(f)*len(reference))).item()
-    def score(name, d):
-        floor = [d(f) for f in floors]
-        return Score(name, d(samples), half_spread(d, samples, seed=seed), float(np.mean(floor)), float(np.std(floor, ddof=1)), n)
+    def fd(x): return lambda i: frechet_distance(*moments(x[i]), *moments_r)
+    def kd(x):
+        to_r = mean_kernel(x, reference)
+        return lambda i: (within(x[i]) + within_r - 2*to_r[i].mean()).item()
+    def score(name, distance):
+        d, d_real = distance(samples), distance(held_out)
+        floor = [d_real(i) for i in floors]
+        return Score(name, d(slice(None)), half_spread(d, n, seed=seed), float(np.mean(floor)), float(np.std(floor, ddof=1)), n)
     return [score('FD', fd), score('KD', kd)]
 
-# %% ../nbs/11_evaluation.ipynb #ef4c0da9
+# %% ../nbs/11_evaluation.ipynb #c7444fcc
 def class_report(
     logits:torch.Tensor,           # `[N, K]` of the samples
     held_out_logits:torch.Tensor,  # `[M, K]` of real images
     classes:tuple,                 # K names
 )->dict:
-    "Shares of the predicted classes, the part of the samples that is in the wrong class (Eq. (11.10) for its floor), and the mean confidence."
+    "Shares of the predicted classes, the part of the samples that would have to change class (Eq. (11.10) for its floor), and the mean confidence."
     shares, real = (torch.bincount(x.argmax(1), minlength=len(classes)).double()/len(x) for x in (logits, held_out_logits))
     sure, real_sure = (x.softmax(1).amax(1).mean().item() for x in (logits, held_out_logits))
     return {'shares': dict(zip(classes, shares.tolist())), 'held_out_shares': dict(zip(classes, real.tolist())),
@@ -268,39 +281,54 @@ def copies(distances):
     "Part of the images whose nearest neighbour is at less than a third of the second's distance; Yoon et al. 2023."
     return (distances[:, 0] < distances[:, 1]/3).double().mean().item()
 
-# %% ../nbs/11_evaluation.ipynb #9399872e
-def beside_neighbours(images, train, indices):
-    "Uint8 `[N·(1+k), C, H, W]`: each image followed by its k neighbours."
-    return torch.cat([torch.cat([x[None], train[i]]) for x, i in zip(images, indices)])
+# %% ../nbs/11_evaluation.ipynb #69354ead
+def neighbour_sheet(
+    images:torch.Tensor, # uint8 `[N, C, H, W]`, N even
+    train:torch.Tensor,  # uint8 `[M, C, H, W]`
+    k:int=3,             # neighbours each
+)->torch.Tensor:         # uint8 `[C, h, w]`, N/2 rows
+    "In two columns, each image and, after a gap, its nearest training images."
+    near = train[nearest(images, train, k)[1]]
+    sheets = [image_grid(y, len(y)//(len(images)//2)) for half in (0, 1)
+              for y in (images.chunk(2)[half], near.chunk(2)[half].flatten(0, 1))]
+    C, h, _ = sheets[0].shape
+    narrow, wide = (sheets[0].new_full((C, h, images.shape[3]//k), 255) for k in (6, 2))
+    return torch.cat([sheets[0], narrow, sheets[1], wide, sheets[2], narrow, sheets[3]], 2)
 
-# %% ../nbs/11_evaluation.ipynb #970a46ea
+# %% ../nbs/11_evaluation.ipynb #9be8f7ba
+def check_comparable(shape, n, train, held_out, extractor, classifier, device='cpu'):
+    "Refuse what `evaluate` could not judge; cheap, to be asked before a model draws thousands of samples."
+    for name, x in (('train', train), ('held_out', held_out)):
+        if x.images.shape[1:] != torch.Size(shape):
+            raise ValueError(f"samples are {list(shape)}, {name} images {list(x.images.shape[1:])}: load them at the samples' size")
+    if classifier is not None and classifier.classes != train.classes:
+        raise ValueError(f"the classifier knows {', '.join(classifier.classes)}; the images are of {', '.join(train.classes)}: "
+                         "train one with train_classifier, or measure in inception")
+    check_count(n, features(held_out.images[:1], extractor, device=device).shape[1], len(held_out))
+
+# %% ../nbs/11_evaluation.ipynb #7ec0dc27
 def evaluate(
     samples:torch.Tensor, # uint8 `[N, C, H, W]`, or float in [-1, 1]
     train:ImageSet,       # what the model was trained on, same C, H and W
     held_out:ImageSet,    # real images it has not seen, at least 4/3 N
     extractor=None,       # callable for `features`; None: the classifier's features
-    classifier=None,      # None: the shipped one
-    seed:int=0,           # of the halves
+    classifier=None,      # None: the shipped one, or none at all beside an extractor
+    seed:int=0,           # of the floor and the halves
     device='cpu',         # where extractor and classifier live
 )->dict:                  # JSON-ready
     "Distances with floor and spread, class coverage, confidence, copies."
     if samples.dtype != torch.uint8: samples = to_uint8(check_images(samples, 'samples'))
-    for name, x in (('train', train), ('held_out', held_out)):
-        if x.images.shape[1:] != samples.shape[1:]:
-            raise ValueError(f"samples are {list(samples.shape[1:])}, {name} images {list(x.images.shape[1:])}: load them at the samples' size")
-    out = {'n': len(samples)}
     if classifier is None and extractor is None: classifier = load_classifier().to(device)
-    if extractor is None: extractor = classifier.features
-    if classifier is not None and classifier.classes != train.classes:
-        raise ValueError(f"the classifier knows {', '.join(classifier.classes)}; the images are of {', '.join(train.classes)}: "
-                         "train one with train_classifier, or measure in inception")
+    extractor = extractor or classifier.features
+    check_comparable(samples.shape[1:], len(samples), train, held_out, extractor, classifier, device)
     clouds = [features(x, extractor, device=device) for x in (samples, held_out.images, train.images)]
-    out |= {'width': clouds[0].shape[1], 'scores': [asdict(s) for s in compare(*clouds, held_out.labels, seed=seed)]}
+    out = {'n': len(samples), 'width': clouds[0].shape[1],
+           'scores': [asdict(s) for s in compare(*clouds, held_out.labels, seed=seed)], 'neighbours': {}}
     if classifier is not None:
         out['classes'] = class_report(*(features(x, classifier, device=device) for x in (samples, held_out.images)), train.classes)
     for name, x in (('samples', samples), ('held_out', held_out.images[:len(samples)])):
         d, _ = nearest(x, train.images)
-        out.setdefault('neighbours', {})[name] = {'median_distance': d[:, 0].median().item(), 'copies': copies(d)}
+        out['neighbours'][name] = {'median_distance': d[:, 0].median().item(), 'copies': copies(d)}
     return out
 
 # %% ../nbs/11_evaluation.ipynb #01cb83c8
@@ -334,110 +362,136 @@ def read_samples(
         raise ValueError(f"{path} holds {x.dtype} {list(x.shape)}, expected bytes: uint8 [N, C, H, W], C = 1 or 3")
     return x[:, :1].contiguous() if (x == x[:, :1]).all() else x.contiguous()
 
-# %% ../nbs/11_evaluation.ipynb #0c9bed0b
-def sample_run(
-    run,              # folder of ddpm_lit_train
-    n:int,            # images
-    sampler:str,      # 'ddim', 'ancestral' or 'dpm'
-    steps:int,        # None: the sampler's usual number
-    bits:int,         # held-out images for bits/dim; 0: none
-    seed:int, root, device,
-)->tuple:             # uint8 samples, name of the data, dict for the record
-    "Samples of a run's averaged weights, and the bound of chapter 05 on the bits that it needs for held-out images."
-    if sampler not in samplers: raise ValueError(f"sampler must be one of {', '.join(samplers)}, got {sampler!r}")
-    (denoise, config), (walk, usual, _) = load_run(run, device=device), samplers[sampler]
-    m, steps = config.model, steps or usual or config.T
-    shape, out = (m.in_channels, m.image_size, m.image_size), []
-    with tqdm(total=math.ceil(n/250)*steps, unit='step', desc=f'{n} images', disable=None) as bar:
-        for _, s, x, _ in sample_batches(denoise, shape, lambda *a, **k: walk(*a, steps=steps, **k), n, 250, seed, device):
+# %% ../nbs/11_evaluation.ipynb #af5dbaf8
+def draw_samples(
+    denoise,      # Denoiser
+    shape,        # (C, H, W)
+    n:int,        # images
+    sampler:str,  # 'ddim', 'ancestral' or 'dpm'
+    steps:int,    # of the sampler; None: its usual number
+    seed:int=0,
+    device='cpu', # of the denoiser
+)->torch.Tensor:  # uint8 `[n, C, H, W]`, the images that `ddpm_lit_sample` draws with this seed
+    "Samples for judging, kept in memory, with a bar on stderr."
+    walk, usual, _ = samplers[sampler]
+    ts, out = timesteps(denoise.schedule.T, usual if steps is None else steps), []
+    with tqdm(total=math.ceil(n/250)*(len(ts) - 1), unit='step', desc=f'{n} images', disable=None) as bar:
+        for _, s, x, _ in sample_batches(denoise, shape, partial(walk, steps=ts), n, 250, seed, device):
             bar.update()
             if s == 0: out.append(to_uint8(x).cpu())
-    made = {'step': int(last_checkpoint(run).name), 'sampler': sampler, 'sampler_steps': steps,
-            'prediction': config.prediction, 'schedule': config.schedule, 'T': config.T}
-    if bits:
-        x0 = to_float(load_images(config.data, 'test', m.image_size, root).images[:bits]).to(device)
-        b = bits_per_dim(vlb_terms(denoise, x0, generator=torch.Generator().manual_seed(seed)).sum(0), x0)
-        made['bits_per_dim'] = {'value': b.mean().item(), 'standard_error': b.std().item()/bits**.5, 'images': bits, 'var': 'beta_tilde', 'steps': config.T}
-    return torch.cat(out), config.data, made
+    return torch.cat(out)
 
-# %% ../nbs/11_evaluation.ipynb #3204ad12
-def report(result, samples, train, held_out, path):
-    "One page, saved as PNG: the scores in words, samples, their neighbours in the training set, class shares."
+def bits_of(
+    denoise,             # Denoiser
+    images:torch.Tensor, # uint8 `[N, C, H, W]`, held-out, N ≥ 2
+    seed:int=0,
+    device='cpu',
+)->dict:
+    "Mean bound of chapter 05 on the bits per dimension, all T steps, with its standard error over the images."
+    x0 = to_float(images).to(device)
+    b = bits_per_dim(vlb_terms(denoise, x0, generator=torch.Generator().manual_seed(seed)).sum(0), x0)
+    return {'value': b.mean().item(), 'standard_error': b.std().item()/len(b)**.5, 'images': len(b), 'var': 'beta_tilde', 'steps': denoise.schedule.T}
+
+# %% ../nbs/11_evaluation.ipynb #aa5531e7
+def summary(result:dict)->str:
+    "What `evaluate_run` found, as a table: samples beside real images, N in the first line."
+    def row(name, a, b=''): return f'{name:28}{a:>20}{b:>20}'
+    near, held = result['neighbours']['samples'], result['neighbours']['held_out']
+    lines = [f"{result['what']}: N = {result['n']:,} at {result['size']}×{result['size']}, against {result['data']}, in {result['width']} features ({result['features']})",
+             row('', 'samples', 'real images')]
+    for s, name in zip(result['scores'], ('Fréchet distance, FD', 'kernel distance, KD')):
+        lines.append(row(name, f"{s['value']:.4f} ± {s['spread']:.4f}", f"{s['floor']:.4f} ± {s['floor_spread']:.4f}"))
+    lines += [row('nearest training image', f"{near['median_distance']:.3f}", f"{held['median_distance']:.3f}"),
+              row('copies of training images', f"{near['copies']:.1%}", f"{held['copies']:.1%}")]
+    if c := result.get('classes'):
+        lines += [row('classes off balance', f"{c['off_balance']:.3f}", f"{c['off_balance_floor']:.3f}"),
+                  row("classifier's confidence", f"{c['confidence']:.3f}", f"{c['held_out_confidence']:.3f}")]
+    if b := result.get('bits_per_dim'): lines.append(row(f"bits/dim ({b['images']} held-out)", f"≤ {b['value']:.3f} ± {b['standard_error']:.3f}"))
+    if c: lines.append(f"classes missing: {', '.join(c['missing']) or 'none'}")
+    return '\n'.join(lines)
+
+# %% ../nbs/11_evaluation.ipynb #21d9233d
+def report(result, samples, train, path):
+    "One page, saved as PNG: the table, samples, their neighbours in the training set, class shares."
     from matplotlib.figure import Figure
-    fig = Figure(figsize=(10, 8.4), dpi=110, layout='constrained', facecolor='white')
-    ax = fig.subplot_mosaic('tt;sn;cc', height_ratios=[1, 5, 2])
-    words = [f"{result['what']}: {result['n']:,} images at {result['size']}×{result['size']}, against {result['data']}, "
-             f"in {result['width']} features ({result['features']})"]
-    words += [str(Score(**s)) for s in result['scores']]
-    a, b = result['neighbours']['samples'], result['neighbours']['held_out']
-    words.append(f"copies of training images {a['copies']:.1%} (held-out real images: {b['copies']:.1%}), "
-                 f"nearest training image at {a['median_distance']:.3f} ({b['median_distance']:.3f})")
-    c = result.get('classes')
-    if c:
-        words.append(f"off balance {c['off_balance']:.3f} (floor {c['off_balance_floor']:.3f}), confidence {c['confidence']:.3f} "
-                     f"(held-out real {c['held_out_confidence']:.3f}), missing classes: {', '.join(c['missing']) or 'none'}")
-        at = np.arange(len(c['shares']))
-        ax['c'].bar(at - .2, c['shares'].values(), .4, label='samples'); ax['c'].bar(at + .2, c['held_out_shares'].values(), .4, label='held-out real')
-        ax['c'].set_xticks(at, c['shares'], rotation=20)
+    fig = Figure(figsize=(10, 9.3), dpi=110, layout='constrained', facecolor='white')
+    fig.get_layout_engine().set(wspace=0.05)
+    ax = fig.subplot_mosaic('tt;sn;cc', height_ratios=[1.9, 5, 1.8], width_ratios=[1, 1.1])
+    title, table = summary(result).split('\n', 1)
+    ax['t'].set_title(title, loc='left', fontsize=11, weight='bold')
+    ax['t'].text(0, 1, table, va='top', fontsize=10, family='monospace', linespacing=1.5)
+    sheets = {'s': (image_grid(samples[:64], 8), 'samples'),
+              'n': (neighbour_sheet(samples[:16], train.images), 'samples and, right of each, the 3 nearest training images')}
+    for k, (sheet, name) in sheets.items():
+        ax[k].imshow(pixels(sheet), cmap='gray', vmin=0, vmax=255, interpolation='nearest'); ax[k].set_title(name, fontsize=10); ax[k].set_anchor('N')
+    if c := result.get('classes'):
+        for side, key, name in ((-.2, 'shares', 'samples'), (.2, 'held_out_shares', 'held-out real')):
+            ax['c'].bar(np.arange(len(c[key])) + side, c[key].values(), .4, label=name)
+        ax['c'].set_xticks(range(len(c['shares'])), c['shares'], fontsize=9); ax['c'].spines[['top', 'right']].set_visible(False)
         ax['c'].set_ylabel('share of images'); ax['c'].legend(loc='lower right', bbox_to_anchor=(1, 1), ncols=2, frameon=False)
-    else: ax['c'].axis('off')
-    b = result.get('bits_per_dim')
-    if b: words.append(f"at most {b['value']:.3f} ± {b['standard_error']:.3f} bits/dim ({b['images']} held-out images, all {b['steps']} steps)")
-    ax['t'].text(0, 1, '\n'.join(words), va='top', fontsize=10, linespacing=1.5, transform=ax['t'].transAxes)
-    near = beside_neighbours(samples[:16], train.images, nearest(samples[:16], train.images, 3)[1])
-    sheets = {'s': (image_grid(samples[:64], 8), 'samples'), 'n': (image_grid(near, 8), 'samples and, right of each, 3 nearest training images')}
-    for k, (sheet, title) in sheets.items():
-        ax[k].imshow(sheet.permute(1, 2, 0), cmap='gray', vmin=0, vmax=255, interpolation='nearest'); ax[k].set_title(title, fontsize=9)
-    for k in 'tsn': ax[k].axis('off')
-    f = BytesIO()
-    fig.savefig(f, format='png')
-    return write_atomic(path, f.getvalue())
+    for k in 'tsn' if c else 'tsnc': ax[k].axis('off')
+    fig.savefig(path)
 
-# %% ../nbs/11_evaluation.ipynb #8ce34882
-def machine(device='cpu'):
-    "What it ran on: a dict for the record."
-    info = Path('/proc/cpuinfo').read_text().splitlines() if Path('/proc/cpuinfo').exists() else []
-    cpu = next((l.split(':')[1].strip() for l in info if l.startswith('model name')), platform.processor())
-    return {'device': torch.cuda.get_device_name(device) if torch.device(device).type == 'cuda' else str(device), 'cpu': cpu or platform.machine(),
-            'cores': os.cpu_count(), 'threads': torch.get_num_threads(), 'system': platform.system(), 'python': platform.python_version(),
-            **{p: version(p) for p in ('torch', 'torchvision', 'ddpm_lit', 'numpy')}}
+# %% ../nbs/11_evaluation.ipynb #eef05e5c
+def machine(device:torch.device)->dict:
+    "What it ran on, for the record."
+    info = Path('/proc/cpuinfo')
+    names = [l.split(':')[1].strip() for l in info.read_text().splitlines() if l.startswith('model name')] if info.exists() else []
+    return {'device': torch.cuda.get_device_name(device) if device.type == 'cuda' else str(device),
+            'cpu': (names or [platform.processor() or platform.machine()])[0], 'threads': torch.get_num_threads(),
+            'python': platform.python_version(), 'torch': torch.__version__, 'ddpm_lit': __version__}
 
-# %% ../nbs/11_evaluation.ipynb #5f67765a
+# %% ../nbs/11_evaluation.ipynb #452f7819
+def judge(run, is_run, n, sampler, steps, bits, seed, features_in, data, root, device):
+    "The work of `evaluate_run`, all refusals before the first sample; returns (result, samples, train)."
+    start = time.perf_counter()
+    extractor = inception(device) if features_in == 'inception' else None
+    classifier = None if extractor else load_classifier(None if features_in == 'shipped' else features_in).to(device)
+    if is_run:
+        denoise, config = load_run(run, device=device)
+        data, n, shape = config.data, 1000 if n is None else n, (config.model.in_channels,) + (config.model.image_size,)*2
+    else:
+        samples = read_samples(run)[:n]
+        n, *shape = samples.shape
+    train, held_out = (load_images(data, split, shape[-1], root) for split in ('train', 'test'))
+    check_comparable(shape, n, train, held_out, extractor or classifier.features, classifier, device)
+    result = {'what': run.resolve().name, 'data': data, 'size': shape[-1], 'seed': seed, 'features': features_in}
+    if is_run:
+        samples = draw_samples(denoise, shape, n, sampler, steps, seed, device)
+        result |= {'step': int(last_checkpoint(run).name), 'sampler': sampler, 'sampler_steps': steps or samplers[sampler][1] or config.T,
+                   'prediction': config.prediction, 'schedule': config.schedule, 'T': config.T}
+        if bits: result['bits_per_dim'] = bits_of(denoise, held_out.images[:bits], seed, device)
+    result |= evaluate(samples, train, held_out, extractor, classifier, seed, device)
+    if classifier: result['weights_sha256'] = hashlib.sha256(b''.join(v.cpu().numpy().tobytes() for v in classifier.state_dict().values())).hexdigest()
+    return result | {'machine': machine(device), 'seconds': round(time.perf_counter() - start, 1)}, samples, train
+
+# %% ../nbs/11_evaluation.ipynb #aa1015ba
 def evaluate_run(
     run:str,                     # run of ddpm_lit_train, folder of ddpm_lit_sample or of images, or .npy/.npz/.safetensors of bytes
     n:int=None,                  # number of images [1000 drawn from a run, all of a folder or file]
     sampler:str='ddim',          # for a run: ddim, ancestral or dpm
     steps:int=None,              # for a run: number of steps [50 for ddim, all T for ancestral, 20 for dpm]
     bits:int=16,                 # for a run: held-out images for bits/dim, each costs T evaluations; 0 leaves it out
-    seed:int=0,                  # of the samples and of the spread
+    seed:int=0,                  # of the samples, the floor and the spread
     features_in:str='shipped',   # where to measure: shipped, inception, or a file of save_classifier
     data:str='fashion-12k',      # for images: what to compare with (a run knows its own)
     root:str='~/.cache/ddpm_lit',# where torchvision's sets lie
-    out:str=None,                # write OUT.json and OUT.png [RUN/evaluation, or NAME_evaluation beside the images]
+    out:str=None,                # new folder for the results [RUN/evaluation, or NAME-evaluation beside the images]
     device:str=None,             # cpu, cuda, cuda:1, ... [cuda if there is one]
-)->tuple:                        # what stands in the JSON, and the two paths
-    "Judge a run or images; writes a JSON and a one-page PNG, never over existing ones."
-    start, run, device = time.perf_counter(), Path(run), pick_device(device)
+)->tuple:                        # what stands in the JSON, and the new folder
+    "Judge a run or images: `evaluation.json` and a one-page `report.png` in a new folder."
+    check_settings(1 if n is None else n, sampler, 0., 'beta_tilde', 1, out)
+    if bits < 0 or bits == 1: raise ValueError(f"bits must be at least 2, for a standard error, or 0 for none; got {bits}")
+    run, device = Path(run).expanduser(), pick_device(device)
     if not run.exists(): raise FileNotFoundError(f"run = {str(run)!r} does not exist")
     is_run = (run/'config.json').is_file()
-    out = Path(out) if out else run/'evaluation' if is_run else run.with_name(run.stem + '_evaluation')
-    paths = [out.with_name(out.name + suffix) for suffix in ('.json', '.png')]
-    for p in paths:
-        if p.exists(): raise FileExistsError(f"{p} exists already, and nothing is overwritten: give another name with --out")
-    extractor = inception(device) if features_in == 'inception' else None
-    classifier = None if extractor else load_classifier(None if features_in == 'shipped' else features_in).to(device)
-    if is_run: samples, data, made = sample_run(run, n or 1000, sampler, steps, bits, seed, root, device)
-    else: samples, made = read_samples(run)[:n], {}
-    sets = [load_images(data, split, samples.shape[-1], root) for split in ('train', 'test')]
-    result = {'what': run.name, 'data': data, 'size': samples.shape[-1], 'seed': seed, 'features': features_in} | made
-    result |= evaluate(samples, *sets, extractor, classifier, seed, device) | {'machine': machine(device)}
-    if classifier: result['weights_sha256'] = hashlib.sha256(b''.join(v.cpu().numpy().tobytes() for v in classifier.state_dict().values())).hexdigest()
-    report(result, samples, *sets, paths[1])
-    result['seconds'] = round(time.perf_counter() - start, 1)
-    write_atomic(paths[0], (json.dumps(result, indent=1, allow_nan=False) + '\n').encode())
-    return result, paths
+    result, samples, train = judge(run, is_run, n, sampler, steps, bits, seed, features_in, data, root, device)
+    def fill(folder):
+        report(result, samples, train, folder/'report.png')
+        (folder/'evaluation.json').write_text(json.dumps(result, indent=1, allow_nan=False) + '\n')
+    return result, new_folder(out or (run/'evaluation' if is_run else run.parent/f'{run.resolve().stem}-evaluation'), fill, number=out is None)
 
-# %% ../nbs/11_evaluation.ipynb #9180f91e
+# %% ../nbs/11_evaluation.ipynb #a62ce380
 @call_parse
 @delegates(evaluate_run)
 def main(
@@ -445,8 +499,7 @@ def main(
     **kwargs
 ):
     "Judge a run or images: distances with floor and spread, classes, copies, bits; a JSON and a one-page PNG."
-    try: result, paths = evaluate_run(run, **kwargs)
-    except (ValueError, TypeError, OSError, ImportError, RuntimeError) as e: sys.exit(f'ddpm_lit_evaluate: {e}')
+    try: result, folder = evaluate_run(run, **kwargs)
+    except (ValueError, TypeError, OSError, ImportError, RuntimeError, SafetensorError) as e: sys.exit(f'ddpm_lit_evaluate: {e}')
     except KeyboardInterrupt: sys.exit('ddpm_lit_evaluate: interrupted, nothing was written')
-    print(*(Score(**s) for s in result['scores']), sep='\n')
-    print('wrote', *paths)
+    print(summary(result), f'evaluation.json and report.png are in {folder}', sep='\n')

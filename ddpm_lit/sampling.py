@@ -16,13 +16,13 @@ from fastcore.script import call_parse
 from safetensors.torch import save_file
 from tqdm import tqdm
 
-# %% ../nbs/10_sampling.ipynb #6cbbc968
+# %% ../nbs/10_sampling.ipynb #bc38ee45
 from .viz import image_grid, save_gif, save_png, to_uint8
 from .forward import randn_like
 from .closed_form import at, q_sample
 from .reverse import reverse_var
 from .noise_prediction import timesteps, ancestral
-from .training import load_run
+from .training import load_run, pick_device
 
 # %% ../nbs/10_sampling.ipynb #5d183ddd
 @torch.no_grad()
@@ -121,17 +121,18 @@ def inpaint(
             x = keep(x, s)
         yield s, x, x0_hat
 
-# %% ../nbs/10_sampling.ipynb #025d7848
+# %% ../nbs/10_sampling.ipynb #c3a72a93
 samplers = dict(ancestral=(ancestral, None, ['var']), ddim=(ddim, 50, ['eta']), dpm=(dpm_solver, 20, []))
 # name: (function, usual number of steps where None means all T, options of its own)
 
+# %% ../nbs/10_sampling.ipynb #fcf8b0af
 def check_settings(n, sampler, eta, var, batch, out):
-    "Refuse what cannot work before anything is loaded; see `sample_run`."
+    "Refuse what cannot work before anything is loaded; see `sample_run`. None: not given."
     for name, v in (('n', n), ('batch', batch)):
         if v < 1: raise ValueError(f"{name} must be at least 1, got {v}")
     if sampler not in samplers: raise ValueError(f"sampler must be one of {', '.join(samplers)}, got {sampler!r}")
-    if not 0 <= eta <= 1: raise ValueError(f"eta must lie in 0 ... 1, got {eta}")
-    if var not in ('beta_tilde', 'beta'): raise ValueError(f"var must be beta_tilde or beta, got {var!r}")
+    if eta is not None and not 0 <= eta <= 1: raise ValueError(f"eta must lie in 0 ... 1, got {eta}")
+    if var not in (None, 'beta_tilde', 'beta'): raise ValueError(f"var must be beta_tilde or beta, got {var!r}")
     if out is not None and Path(out).exists(): raise FileExistsError(f"out = {str(out)!r} exists already, and nothing is overwritten")
 
 # %% ../nbs/10_sampling.ipynb #8e25d824
@@ -150,7 +151,7 @@ def sample_batches(
         x_T = randn_like(torch.empty(len(gens), *shape, device=device), gens)
         for s, x, x0 in walk(denoise, x_T, generator=gens): yield i, s, x, x0
 
-# %% ../nbs/10_sampling.ipynb #240950fe
+# %% ../nbs/10_sampling.ipynb #fe579da0
 def new_folder(
     wanted,  # folder to make
     fill,    # `fill(folder)` writes into it
@@ -170,7 +171,7 @@ def new_folder(
     finally: shutil.rmtree(tmp, ignore_errors=True)
     return out
 
-# %% ../nbs/10_sampling.ipynb #6bb0ba6f
+# %% ../nbs/10_sampling.ipynb #12032a79
 def write_samples(
     folder,    # an empty folder
     images,    # uint8 `[N, C, H, W]`
@@ -184,14 +185,14 @@ def write_samples(
     save_file({'images': images}, folder/'images.safetensors')
     (folder/'settings.json').write_text(json.dumps(settings, indent=1) + '\n')
 
-# %% ../nbs/10_sampling.ipynb #4e93b109
+# %% ../nbs/10_sampling.ipynb #02dea140
 def sample_run(
     run:str,                # folder that ddpm_lit_train wrote
     n:int=64,               # number of images
     sampler:str='ddim',     # ancestral, ddim or dpm
     steps:int=None,         # number of steps, 1 to T [all T for ancestral, 50 for ddim, 20 for dpm]
-    eta:float=0.,           # ddim only, 0 to 1: 0 draws no noise, 1 as much as ancestral
-    var:str='beta_tilde',   # ancestral only: beta_tilde or beta
+    eta:float=None,         # ddim only, 0 to 1: 0 draws no noise, 1 as much as ancestral [0]
+    var:str=None,           # ancestral only: beta_tilde or beta [beta_tilde]
     seed:int=0,             # image number i depends on the seed and i alone
     batch:int=64,           # images at a time; decides nothing but speed and memory
     out:str=None,           # new folder for the results [RUN/samples/SAMPLER-STEPS-seedSEED]
@@ -199,19 +200,19 @@ def sample_run(
 ):                          # Path of the new folder
     "Draw images from a run into a new folder, with a bar on stderr."
     check_settings(n, sampler, eta, var, batch, out)
-    device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
-    denoise, config = load_run(run, device=device)
-    walk, usual, options = samplers[sampler]
-    ts = timesteps(denoise.schedule.T, usual if steps is None else steps)
-    walk = partial(walk, steps=ts, **{k: v for k, v in dict(eta=eta, var=var).items() if k in options})
-    m, images, frames, keep = config.model, [], [], set(ts[1::max(1, len(ts)//40)]) | {0}
+    walk, usual, own = samplers[sampler]
+    options = {k: v for k, v in dict(eta=eta, var=var).items() if v is not None}
+    for k in options.keys() - own: raise ValueError(f"{k} is not an option of {sampler}, got {k} = {options[k]!r}")
+    denoise, config = load_run(run, device=(device := pick_device(device)))
+    ts, m = timesteps(denoise.schedule.T, usual if steps is None else steps), config.model
+    walk, images, frames, keep = partial(walk, steps=ts, **options), [], [], {*ts[1::max(1, len(ts)//40)], 0}
     with tqdm(total=math.ceil(n/batch)*(len(ts) - 1), unit='step', desc=f'{n} images') as bar:
         for i, s, x, x0 in sample_batches(denoise, (m.in_channels, m.image_size, m.image_size), walk, n, batch, seed, device):
             bar.update()
-            if i == 0 and s in keep: frames.append(image_grid([image_grid(x[:16], 4), image_grid(x0[:16], 4)]))
+            if i == 0 and s in keep: frames.append(image_grid([image_grid(x[:16], 4), image_grid(x0[:16], 4)]).cpu())
             if s == 0: images.append(to_uint8(x).cpu())
-    settings = dict(run=str(run), n=n, sampler=sampler, steps=len(ts) - 1, eta=eta, var=var, seed=seed, batch=batch, device=device)
-    return new_folder(out or Path(run)/'samples'/f'{sampler}-{len(ts) - 1}-seed{seed}', number=out is None,
+    settings = dict(run=str(run), n=n, sampler=sampler, steps=len(ts) - 1, **options, seed=seed, batch=batch, device=str(device))
+    return new_folder(out or f'{run}/samples/{sampler}-{len(ts) - 1}-seed{seed}', number=out is None,
                       fill=partial(write_samples, images=torch.cat(images), frames=frames, settings=settings))
 
 # %% ../nbs/10_sampling.ipynb #f4821764

@@ -1,0 +1,308 @@
+#!/usr/bin/env python3
+"""Look at the built site the way readers do, in a real Chromium: light, dark and on a phone.
+
+usage: browser.py [SITE] [--shots FOLDER] [--only PAGE,...]
+SITE is _proc/_site unless given; needs the extra `site`, npm, and Chromium (CHROMIUM names it, else the one on the path).
+Prints one line per check and `N passed, N failed` last; exits with 1 if anything failed.
+"""
+import argparse, functools, http.server, json, os, re, shutil, subprocess, sys, tarfile, tempfile, threading
+from pathlib import Path
+from urllib.parse import unquote, urldefrag, urlsplit
+from playwright.sync_api import sync_playwright
+
+root = Path(__file__).resolve().parent.parent
+BASE = '/ddpm_lit/'   # the site must work below this path
+AXE = 'axe-core@4.10.2'
+VIEWS = dict(light=dict(width=1300, color_scheme='light'), dark=dict(width=1300, color_scheme='dark'), phone=dict(width=390, color_scheme='light'))
+RAW = r'\$\$|\\tag\b|\\frac\b|\\begin\{|:::|^#\||Traceback \(most recent|KaTeX parse error|Error: |\{#|\{\{<'
+FIRST, LARGEST = 1_000_000, 4_000_000   # bytes that the first page and a chapter may load
+passed, failed = 0, []
+
+# What a page shows outside code: text, maths, pictures, links
+LOOK = r'''() => {
+  const inside = (e, selector) => e.closest(selector) !== null, all = selector => [...document.querySelectorAll(selector)]
+  const copy = document.querySelector('main').cloneNode(true)
+  copy.querySelectorAll('pre, code, .katex, script, style, svg').forEach(e => e.remove())
+  const text = [...copy.querySelectorAll('*')].filter(e => !e.children.length || [...e.childNodes].some(c => c.nodeType === 3 && c.data.trim()))
+    .map(e => [...e.childNodes].filter(c => c.nodeType === 3).map(c => c.data).join(' ')).join('\n')
+  return {
+    text,
+    code: all('main pre').map(e => e.innerText).filter(t => /^#\|/m.test(t)).length,
+    untypeset: all('.math').filter(e => !e.querySelector('.katex, mjx-container') || e.querySelector('.katex-error')).map(e => e.textContent.slice(0, 60)),
+    math: all('.math').length,
+    tags: all('main .katex .tag').map(e => e.textContent.replace(/\s/g, '')),
+    covered: all('main .katex-html > .tag').filter(e => e.previousElementSibling && e.previousElementSibling.getBoundingClientRect().right > e.firstElementChild.nextElementSibling.getBoundingClientRect().left + 1).map(e => e.textContent),
+    nameless: all('img').filter(e => !(e.getAttribute('alt') || '').trim() && !inside(e, '[role=img][aria-label]:not([aria-label=""])')).map(e => e.outerHTML.slice(0, 90)),
+    broken: all('img').filter(e => e.loading !== 'lazy' && e.complete && !e.naturalWidth).map(e => e.outerHTML.slice(0, 90)),
+    links: all('a[href]').map(e => e.href),
+    ids: all('[id]').map(e => e.id),
+    width: document.documentElement.scrollWidth,
+    wide: all('main *').filter(e => e.getBoundingClientRect().right > innerWidth + 1 && !inside(e, 'pre, .math, .katex, table, .sd-table, .cell-output-display, .frame-slider')).map(e => e.outerHTML.slice(0, 90)),
+  }
+}'''
+
+
+def check(name, ok, detail=''):
+    "Count and print one check."
+    global passed
+    if ok: passed += 1
+    else: failed.append(name)
+    print(f"{'ok' if ok else 'FAILED'}: {name}" + ('' if ok else f': {str(detail)[:1500]}'), flush=True)
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    "Serves the site below BASE, and its 404 page for everything else, as GitHub Pages does."
+    protocol_version = 'HTTP/1.1'
+    def log_message(self, *args): pass
+    def translate_path(self, path):
+        path = urlsplit(path).path
+        return super().translate_path(path[len(BASE) - 1:] if path.startswith(BASE) else '/no such file')
+    def send_error(self, code, *args):
+        page = Path(self.directory)/'404.html'
+        if code != 404 or not page.exists(): return super().send_error(code, *args)
+        body = page.read_bytes()
+        self.send_response(404)
+        self.send_header('Content-Type', 'text/html; charset=utf-8')
+        self.send_header('Content-Length', str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+class Server(http.server.ThreadingHTTPServer):
+    "Takes many requests at once, and does not mind a browser that leaves before a file is there."
+    request_queue_size, daemon_threads = 128, True
+    def handle_error(self, *args): pass
+
+
+def serve(site):
+    "Start a server in the background; its address."
+    server = Server(('127.0.0.1', 0), functools.partial(Handler, directory=str(site)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return f'http://127.0.0.1:{server.server_port}'
+
+
+def axe():
+    "The source of axe-core."
+    with tempfile.TemporaryDirectory() as tmp:
+        subprocess.run(['npm', 'pack', '--silent', AXE], cwd=tmp, check=True, stdout=subprocess.DEVNULL)
+        with tarfile.open(next(Path(tmp).glob('*.tgz'))) as tar: return tar.extractfile('package/axe.min.js').read().decode()
+
+
+class Tab:
+    "A page of the browser that notes everything it loads and everything that goes wrong."
+    def __init__(self, browser, origin, view):
+        v = VIEWS[view]
+        context = browser.new_context(viewport=dict(width=v['width'], height=900), color_scheme=v['color_scheme'], reduced_motion='reduce')
+        self.origin, self.page = origin, context.new_page()
+        self.page.set_default_timeout(120_000)
+        self.page.route('**/*', self.route)
+        self.page.on('console', lambda m: self.errors.append(m.text) if m.type in ('error', 'warning') else None)
+        self.page.on('pageerror', lambda e: self.errors.append(str(e)))
+        self.page.on('requestfailed', lambda r: None if 'ERR_ABORTED' in (r.failure or '') else self.errors.append(f'failed: {r.url}'))
+        self.page.on('response', self.response)
+        self.errors, self.bytes = [], 0
+
+    def route(self, route):
+        url = route.request.url
+        if url.startswith((self.origin, 'data:', 'blob:')): return route.continue_()
+        self.errors.append(f'another host: {url}')
+        route.abort()
+
+    def response(self, r):
+        if r.url.startswith('data:'): return
+        if r.status >= 400: self.errors.append(f'{r.status}: {r.url}')
+        self.bytes += int(r.headers.get('content-length', 0))
+
+    def open(self, path):
+        self.errors, self.bytes = [], 0
+        self.page.goto(self.origin + BASE + path)
+        self.page.wait_for_load_state('networkidle')
+        self.page.wait_for_timeout(150)
+        return self.page
+
+
+def violations(page, source, rules=None):
+    "Serious and critical findings of axe, one line each; the insides of formulas are hidden from readers who cannot see."
+    page.evaluate(source)
+    only = f'runOnly: {json.dumps(rules)}, ' if rules else ''
+    found = page.evaluate(f"axe.run({{exclude: ['.katex-html']}}, {{{only}resultTypes: ['violations']}}).then(r => r.violations)")
+    return [f"{v['id']} ({v['impact']}, {len(v['nodes'])}): " + '; '.join(n['html'][:100] + ' ' + (n['any'][0]['message'][:110] if n['any'] else '') for n in v['nodes'][:3])
+            for v in found if v['impact'] in ('serious', 'critical')]
+
+
+def pixels(locator):
+    "A picture of the inside of one element, for comparison."
+    box, rim = locator.bounding_box(), 8
+    return locator.page.screenshot(animations='disabled', clip=dict(
+        x=box['x'] + rim, y=box['y'] + rim, width=box['width'] - 2*rim, height=box['height'] - 2*rim))
+
+
+def sliders(tab, name):
+    "The first slider of a page answers to the keyboard and to the pointer."
+    page = tab.open(name)
+    slider = page.locator('.frame-slider').first
+    if not slider.count(): return False
+    slider.scroll_into_view_if_needed()
+    image, bar = slider.locator('[role=img]'), slider.locator('input[type=range]')
+    seen = [pixels(image)]
+    bar.focus()
+    page.keyboard.press('End')
+    seen.append(pixels(image))
+    page.keyboard.press('Home')
+    check(f'{name}: slider answers to the keyboard', seen[0] != seen[1] and pixels(image) == seen[0], 'the frame stays the same')
+    box = bar.bounding_box()
+    page.mouse.click(box['x'] + .7*box['width'], box['y'] + box['height']/2)
+    check(f'{name}: slider answers to the pointer', pixels(image) != seen[0] and bar.input_value() != '0', 'the frame stays the same')
+    check(f'{name}: slider names its frame', bar.get_attribute('aria-valuetext') == slider.locator('output').inner_text(), 'aria-valuetext and label differ')
+    return True
+
+
+def painter(tab, site):
+    "The page that paints gives PyTorch's pictures from the same noise, in under 10 seconds an image."
+    page, config = tab.open('live.html'), json.loads((site/'live.json').read_text())
+    read = "selector => { const c = document.querySelector(selector); return [c.width, ...c.getContext('2d').getImageData(0, 0, c.width, c.height).data.filter((v, i) => i % 4 === 0)] }"
+    def painted():
+        page.click('.live button')
+        page.wait_for_function("['done', 'failed'].includes(document.querySelector('#live').dataset.state)", timeout=120_000)
+        return page.get_attribute('#live', 'data-state'), page.inner_text('.live-status')
+    side, ref = config['size'], config['reference']
+    def worst(sampler):
+        "Largest difference in grey levels to PyTorch's pictures."
+        width, *grey = page.evaluate(read, '.live-x')
+        return max(abs(grey[(j//2*(side + 1) + y)*width + j%2*(side + 1) + x] - 127.5*(1 + image[y*side + x]))
+                   for j, image in enumerate(ref[sampler]) for y in range(side) for x in range(side))
+    for sampler in ('ddim', 'dpm_solver'):
+        page.select_option('[name=sampler]', sampler)
+        state, said = painted()
+        check(f'live.html: {sampler} paints', state == 'done', said + str(tab.errors))
+        if state != 'done': return
+        seconds = float(re.search(r'([\d.]+) seconds', said)[1])
+        check(f'live.html: {sampler} takes under 10 s for four images of {ref["steps"]} steps ({seconds} s)', seconds < 10)
+        gap = worst(sampler)
+        check(f"live.html: {sampler} gives PyTorch's pixels (at most {gap:.2f} of 255 away)", gap <= 1.5)
+    finished = page.evaluate(read, '.live-x')
+    page.locator('[name=time]').focus()
+    page.keyboard.press('Home')
+    noise = page.evaluate(read, '.live-x')
+    def rough(image): return sum(abs(a - b) for a, b in zip(image[1:], image[2:]))/len(image)
+    check(f'live.html: from noise to a picture (roughness {rough(noise):.0f} to {rough(finished):.0f})', rough(finished) < .6*rough(noise))
+    page.select_option('[name=sampler]', 'ancestral')
+    state, said = painted()
+    check('live.html: ancestral paints', state == 'done', said)
+    check('live.html: nothing went wrong while painting', not tab.errors, tab.errors)
+    page.add_init_script('delete window.WebAssembly')
+    tab.open('live.html')
+    check('live.html: says so without WebAssembly', 'no WebAssembly' in page.inner_text('#live'), page.inner_text('#live'))
+
+
+def search(tab):
+    "A phrase of a chapter is found, and its result leads there."
+    page = tab.open('index.html')
+    page.fill('#quarto-search input', 'two snows are one')
+    page.wait_for_selector('.search-result', timeout=15_000)
+    texts = page.locator('.search-result').all_inner_texts()
+    check('search finds a phrase', any('Two snows are one' in t for t in texts), texts[:3])
+    page.locator('.search-result').first.click()
+    page.wait_for_url('**/02_closed_form.html*')
+    check('a search result leads to its page', True)
+
+
+def frame(tab):
+    "Previous and next lead through the whole book; the theme can be switched; a missing page has a way back."
+    page, seen = tab.open('index.html'), ['index.html']
+    book = page.evaluate("[...new Set([...document.querySelectorAll('#quarto-sidebar .sidebar-menu-container a[href$=\".html\"]')].map(a => a.href.split('/').pop()))]")
+    book = ['index.html'] + [b for b in book if b != 'index.html']
+    while page.locator('.nav-page-next a').count() and len(seen) <= len(book):
+        tab.open(page.locator('.nav-page-next a').get_attribute('href').split('/')[-1])
+        seen.append(page.url.split('/')[-1])
+    check('next leads through every page of the sidebar', seen == book, f'{seen} against {book}')
+    page = tab.open('index.html')
+    before = page.evaluate('getComputedStyle(document.body).backgroundColor')
+    page.click('.quarto-color-scheme-toggle')
+    page.wait_for_timeout(300)
+    after = page.evaluate('getComputedStyle(document.body).backgroundColor')
+    tab.open('live.html')
+    check('dark can be chosen, and stays on the next page', before != after == page.evaluate('getComputedStyle(document.body).backgroundColor'), (before, after))
+    page.click('.quarto-color-scheme-toggle')
+    tab.page.goto(tab.origin + BASE + 'no/such/page')
+    page.wait_for_load_state('networkidle')
+    styled = page.evaluate("getComputedStyle(document.querySelector('main')).maxWidth + getComputedStyle(document.body).fontFamily")
+    check('a missing page is styled at any depth', 'system-ui' in styled, styled)
+    page.click('main a[href$="index.html"]')
+    page.wait_for_load_state('networkidle')
+    check('a missing page leads home', page.url.endswith(BASE + 'index.html'), page.url)
+
+
+def links(site, looks, origin):
+    "Every link inside the site leads to a file, and to an anchor that is there."
+    for name, look in looks.items():
+        bad = set()
+        for url in look['links']:
+            if not url.startswith(origin): continue
+            path, anchor = urldefrag(url)
+            target = unquote(urlsplit(path).path)
+            inside = target.removeprefix(BASE) or 'index.html'
+            if not target.startswith(BASE) or not (site/inside).is_file(): bad.add(url.removeprefix(origin))
+            elif anchor and inside in looks and unquote(anchor) not in looks[inside]['ids']: bad.add(url.removeprefix(origin))
+        check(f'{name}: links inside the site resolve', not bad, sorted(bad))
+
+
+def tags(name):
+    "Numbers of the equations in the notebook that a page comes from."
+    notebook = root/'nbs'/name.replace('.html', '.ipynb')
+    if not notebook.exists(): return []
+    text = '\n'.join(''.join(c['source']) for c in json.loads(notebook.read_text())['cells'] if c['cell_type'] == 'markdown')
+    return [f'({t})' for t in re.findall(r'\\tag\{([^}]*)\}', text)]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('site', nargs='?', default=root/'_proc/_site', type=Path)
+    parser.add_argument('--shots', type=Path, help='put a picture of every page into this folder')
+    parser.add_argument('--only', help='look at these pages only, without .html')
+    args = parser.parse_args()
+    names = sorted(p.name for p in args.site.glob('*.html'))
+    if args.only: names = [n for n in names if n.removesuffix('.html') in args.only.split(',')]
+    if not names: sys.exit(f'no pages in {args.site}')
+    source, looks = axe(), {}
+    if args.shots: args.shots.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as p:
+        executable = os.environ.get('CHROMIUM') or shutil.which('chromium') or shutil.which('google-chrome')
+        browser = p.chromium.launch(executable_path=executable, args=['--no-sandbox', '--disable-gpu'])
+        origin = serve(args.site)
+        tabs = {view: Tab(browser, origin, view) for view in VIEWS}
+        for name in names:
+            for view, tab in tabs.items():
+                page, label = tab.open(name), f'{name} ({view})'
+                check(f'{label}: no error, nothing from elsewhere', not tab.errors, tab.errors)
+                look = page.evaluate(LOOK)
+                if args.shots: page.screenshot(path=args.shots/f'{name[:-5]}-{view}.png', full_page=True)
+                if view == 'phone':
+                    check(f'{label}: nothing overflows sideways', look['width'] <= VIEWS[view]['width'] and not look['wide'], (look['width'], look['wide'][:3]))
+                    check(f'{label}: no formula runs into its number', not look['covered'], look['covered'])
+                    continue
+                found = violations(page, source, ['color-contrast'] if view == 'dark' else None)   # only colours differ in the dark
+                check(f'{label}: axe finds nothing serious', not found, ' | '.join(found))
+                if view == 'dark': continue
+                looks[name] = look
+                limit = FIRST if name == 'index.html' else LARGEST
+                check(f'{name}: loads {tab.bytes/1e6:.2f} MB', tab.bytes <= limit, f'more than {limit/1e6} MB')
+                raw = re.findall(f'.{{0,30}}(?:{RAW}).{{0,30}}', look['text'], re.M)
+                check(f'{name}: no raw markup or error shows', not raw and not look['code'], raw[:5] or f"{look['code']} cells with directives")
+                check(f"{name}: all {look['math']} formulas are typeset", not look['untypeset'], look['untypeset'][:3])
+                check(f"{name}: all {len(look['tags'])} equation numbers show", look['tags'] == tags(name), f"{look['tags']} against {tags(name)}")
+                check(f'{name}: every picture has a text and loads', not look['nameless'] and not look['broken'], (len(look['nameless']), (look['nameless'] + look['broken'])[:3]))
+        links(args.site, looks, origin)
+        moving = [name for name in names if sliders(tabs['light'], name)]
+        if not args.only:
+            check('there are pages with sliders', moving)
+            search(tabs['light'])
+            frame(tabs['light'])
+        if 'live.html' in names: painter(tabs['light'], args.site)
+        browser.close()
+    for name in failed: print(f'failed: {name}')
+    print(f'{passed} passed, {len(failed)} failed')
+    sys.exit(bool(failed))
+
+
+if __name__ == '__main__': main()

@@ -1,0 +1,145 @@
+#!/usr/bin/env python3
+"""Put the weights of a run into the page that paints in the browser: nbs/live.onnx, nbs/live.json, and the pictures
+made from the same weights, nbs/hero.png (title page) and nbs/card.png (what other sites show when they link here).
+
+usage: make_live.py RUN        RUN is a folder that `ddpm_lit_train` wrote; needs the extra `site`
+
+The weights are stored as 16-bit integers with one scale per output channel and unfolded to float32 when the page
+loads them; the graph is held against PyTorch with the original weights, and the samples of all three samplers too.
+"""
+import io, json, math, sys, warnings
+from pathlib import Path
+import numpy as np, onnx, onnxruntime, torch
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image, ImageDraw, ImageFont
+from ddpm_lit.noise_prediction import ancestral
+from ddpm_lit.sampling import ddim, dpm_solver
+from ddpm_lit.training import load_run
+
+nbs = Path(__file__).resolve().parent.parent/'nbs'
+tolerance, biggest = 1e-4, 4_000_000   # of the graph against PyTorch; bytes
+
+
+def noise(seed, n):
+    "n standard normal numbers, the same as `normals` in live.js: mulberry32 through Box and Muller."
+    state, out = seed % 2**32, []
+    def uniform():
+        nonlocal state
+        state = (state + 0x6D2B79F5) % 2**32
+        t = (state ^ state >> 15)*(state | 1) % 2**32
+        t ^= (t + (t ^ t >> 7)*(t | 61)) % 2**32
+        return ((t ^ t >> 14) + .5)/2**32
+    while len(out) < n:
+        r, phi = math.sqrt(-2*math.log(uniform())), 2*math.pi*uniform()
+        out += [r*math.cos(phi), r*math.sin(phi)]
+    return np.array(out[:n], dtype=np.float32)
+
+
+def export(model):
+    "The U-Net as an ONNX graph for one image, in float32."
+    c = model.config
+    args = torch.zeros(1, c.in_channels, c.image_size, c.image_size), torch.tensor([1])
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        program = torch.onnx.export(model, args, dynamo=True, verbose=False, input_names=['x', 't'], output_names=['out'], opset_version=18)
+    return program.model_proto
+
+
+def shrink(graph):
+    "Store each weight of more than a thousand numbers in 16 bits, with a scale for each output channel."
+    kept, nodes = [], []
+    for w in graph.initializer:
+        a = numpy_helper.to_array(w)
+        if a.dtype != np.float32 or a.size < 1000: kept.append(w); continue
+        axes = tuple(range(1, a.ndim)) if a.ndim > 1 else None
+        scale = np.maximum(np.abs(a).max(axis=axes, keepdims=True), 1e-12)/32767
+        for name, value in (('q', np.rint(a/scale).astype(np.int16)), ('scale', scale.astype(np.float32))):
+            kept.append(numpy_helper.from_array(value, f'{w.name}.{name}'))
+        nodes += [helper.make_node('Cast', [f'{w.name}.q'], [f'{w.name}.f'], to=TensorProto.FLOAT),
+                  helper.make_node('Mul', [f'{w.name}.f', f'{w.name}.scale'], [w.name])]
+    nodes += graph.node
+    for part in (graph, *nodes, *graph.input, *graph.output, *kept): del part.metadata_props[:]   # paths of the machine that exported
+    del graph.initializer[:], graph.node[:], graph.value_info[:]
+    graph.initializer.extend(kept)
+    graph.node.extend(nodes)
+
+
+def compare(model, data, T):
+    "Largest difference between the graph and PyTorch, over times from 1 to T."
+    session, c, g = onnxruntime.InferenceSession(data), model.config, torch.Generator().manual_seed(0)
+    worst = 0.
+    for t in torch.linspace(1, T, 41).long():
+        x = torch.randn(1, c.in_channels, c.image_size, c.image_size, generator=g)
+        with torch.no_grad(): want = model(x, t[None]).numpy()
+        got, = session.run(None, dict(x=x.numpy(), t=t[None].numpy()))
+        worst = max(worst, np.abs(got - want).max())
+    return float(worst)
+
+
+def start(config, seeds):
+    "Noise to start from, one image per seed."
+    shape = config.model.in_channels, config.model.image_size, config.model.image_size
+    return torch.stack([torch.tensor(noise(seed, math.prod(shape))).reshape(shape) for seed in seeds])
+
+
+def settings(denoise, config):
+    "What live.js must know: the schedule, the kind of prediction, and PyTorch's own pictures for four seeds, to test against."
+    pictures = {}
+    for name, sampler in dict(ddim=ddim, dpm_solver=dpm_solver).items():
+        *_, (_, x, _) = sampler(denoise, start(config, range(4)), steps=50)
+        pictures[name] = [[round(v, 4) for v in image.flatten().tolist()] for image in x]
+    return dict(size=config.model.image_size, channels=config.model.in_channels, prediction=config.prediction,
+                alpha_bars=denoise.schedule.alpha_bars.tolist(), reference=dict(steps=50, seeds=[0, 1, 2, 3], **pictures))
+
+
+def png(pixels):
+    "Bytes of a PNG with 64 greys, or 256 colours."
+    data, image = io.BytesIO(), Image.fromarray(pixels)
+    image.quantize(64 if pixels.ndim == 2 else 256, dither=Image.Dither.NONE).save(data, 'PNG', optimize=True)
+    return data.getvalue()
+
+
+def chain(denoise, config, n, columns, scale):
+    "uint8 `[H, W(, 3)]`: each row one image, from noise on the left to the finished picture on the right."
+    x_T = start(config, range(n))
+    steps = [x_T] + [x for _, x, _ in ancestral(denoise, x_T, 250, generator=torch.Generator().manual_seed(0))]
+    level = np.rint(np.linspace(0, 1, columns)**.7*250).astype(int)
+    rows = torch.stack([steps[i] for i in level], 1).clamp(-1, 1)               # [n, columns, C, H, W]
+    tiles = ((rows + 1)*127.5).round().byte().repeat_interleave(scale, -1).repeat_interleave(scale, -2)
+    tiles = torch.nn.functional.pad(tiles, (1, 1, 1, 1), value=255)
+    a = tiles.permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1).numpy()
+    return a[..., 0] if a.shape[-1] == 1 else a
+
+
+def card(strip):
+    "1200 × 630 pixels: the name, the promise and the chain."
+    image, ink = Image.new('RGB', (1200, 630), '#14181d'), '#f2f5f7'
+    strip = Image.fromarray(strip).convert('RGB')
+    strip = strip.resize((1200, round(strip.height*1200/strip.width)), Image.Resampling.NEAREST)
+    image.paste(strip, (0, 630 - strip.height))
+    draw = ImageDraw.Draw(image)
+    draw.text((60, 48), 'ddpm_lit', font=ImageFont.load_default(84), fill=ink)
+    draw.text((64, 160), 'Denoising diffusion derived, coded, pictured and proved', font=ImageFont.load_default(36), fill='#9fb3c2')
+    return np.asarray(image)
+
+
+def main():
+    if len(sys.argv) != 2: sys.exit(__doc__.split('\n\n')[1])
+    denoise, config = load_run(sys.argv[1])
+    proto = export(denoise.model)
+    shrink(proto.graph)
+    onnx.checker.check_model(proto)
+    data = proto.SerializeToString()
+    worst = compare(denoise.model, data, config.T)
+    print(f'live.onnx: {len(data)/1e6:.2f} MB, at most {worst:.1e} from PyTorch')
+    if worst > tolerance: sys.exit(f'that is more than {tolerance}')
+    if len(data) > biggest: sys.exit(f'that is more than {biggest/1e6} MB: train a smaller model')
+    (nbs/'live.onnx').write_bytes(data)
+    (nbs/'live.json').write_text(json.dumps(settings(denoise, config)) + '\n')
+    strip = chain(denoise, config, 6, 15, 64//config.model.image_size)
+    (nbs/'hero.png').write_bytes(png(strip))
+    (nbs/'card.png').write_bytes(png(card(strip[:len(strip)*5//6])))
+    for name in ('live.json', 'hero.png', 'card.png'): print(f'{name}: {(nbs/name).stat().st_size/1e3:.0f} kB')
+
+
+if __name__ == '__main__': main()
