@@ -248,10 +248,10 @@ def links(site, looks, origin):
 
 
 def tags(name):
-    "Numbers of the equations in the notebook that a page comes from."
-    notebook = root/'nbs'/name.replace('.html', '.ipynb')
-    if not notebook.exists(): return []
-    text = '\n'.join(''.join(c['source']) for c in json.loads(notebook.read_text())['cells'] if c['cell_type'] == 'markdown')
+    "Numbers of the equations in the notebook or Markdown file that a page comes from."
+    source = root/'nbs'/name.replace('.html', '.ipynb')
+    if source.exists(): text = '\n'.join(''.join(c['source']) for c in json.loads(source.read_text())['cells'] if c['cell_type'] == 'markdown')
+    else: text = source.with_suffix('.md').read_text() if source.with_suffix('.md').exists() else ''
     return [f'({t})' for t in re.findall(r'\\tag\{([^}]*)\}', text)]
 
 

@@ -81,7 +81,7 @@ def measure(path):
 
 def slug(heading):
     "The anchor that a heading gets on the site."
-    return re.sub(r'\s', '-', re.sub(r'[^\w\s.-]', '', re.sub(r'^[^a-zA-Z]+', '', heading.lower())))
+    return re.sub(r'\s+', '-', re.sub(r'[^\w\s.-]', '', re.sub(r'^[\W\d_]+', '', heading.lower())))
 
 
 def outcome(measured):
