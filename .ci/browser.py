@@ -9,6 +9,7 @@ import argparse, functools, http.server, json, os, re, shutil, subprocess, sys, 
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
 from playwright.sync_api import sync_playwright
+from equations import TAG, read
 
 root = Path(__file__).resolve().parent.parent
 BASE = '/ddpm_lit/'   # the site must work below this path
@@ -250,9 +251,9 @@ def links(site, looks, origin):
 def tags(name):
     "Numbers of the equations in the notebook or Markdown file that a page comes from."
     source = root/'nbs'/name.replace('.html', '.ipynb')
-    if source.exists(): text = '\n'.join(''.join(c['source']) for c in json.loads(source.read_text())['cells'] if c['cell_type'] == 'markdown')
+    if source.exists(): text = '\n'.join(s for kind, s in read(source) if kind == 'markdown')
     else: text = source.with_suffix('.md').read_text() if source.with_suffix('.md').exists() else ''
-    return [f'({t})' for t in re.findall(r'\\tag\{([^}]*)\}', text)]
+    return [f'({t})' for t in TAG.findall(text)]
 
 
 def main():

@@ -15,18 +15,17 @@ usage: mutations.py              all of them, on as many chapters at once as the
 """
 import contextlib, json, multiprocessing, os, re, shutil, signal, sys, tempfile, time
 from pathlib import Path
+from equations import NOT_RUN, read
 
 root = Path(__file__).resolve().parent.parent
 LIMIT_S = 300   # for one mistake
-NOT_RUN = re.compile(r'^#\| *(?:cuda|eval: *false)', re.M)
 
 
-def read(chapter):
+def code_cells(chapter):
     "The code cells of a chapter, as (what it checks, or the heading above; source)."
     cells, heading = [], ''
-    for c in json.loads((root/'nbs'/f'{chapter}.ipynb').read_text(encoding='utf-8'))['cells']:
-        source = ''.join(c['source'])
-        if c['cell_type'] == 'markdown': heading = (re.findall(r'^#+ +(.+)', source, re.M) or [heading])[-1]
+    for kind, source in read(root/'nbs'/f'{chapter}.ipynb'):
+        if kind == 'markdown': heading = (re.findall(r'^#+ +(.+)', source, re.M) or [heading])[-1]
         elif not NOT_RUN.search(source): cells.append((next(iter(re.findall(r'^# (checks .+)', source, re.M)), f'"{heading}"'), source))
     return cells
 
@@ -76,7 +75,7 @@ def first_failure(shell, cells, start, mistake, module):
 def run_chapter(chapter, mistakes):
     "Run a chapter with its mistakes, one fork for each, and print what becomes of them; the list of verdicts."
     from execnb.shell import CaptureShell
-    verdicts, last, cells, began = [], -1, read(chapter), time.time()
+    verdicts, last, cells, began = [], -1, code_cells(chapter), time.time()
     def tell(verdict, name, how, start):
         verdicts.append(verdict)
         print(f'{verdict:<9} {chapter:<19} {name:<66} {how}  ({time.time() - start:.0f} s)', flush=True)

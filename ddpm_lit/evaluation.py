@@ -10,7 +10,7 @@ __all__ = ['frechet_distance', 'moments', 'Classifier', 'halve_and_shift', 'trai
            'machine', 'judge', 'evaluate_run', 'main']
 
 # %% ../nbs/11_evaluation.ipynb #3df77efa
-import hashlib, json, math, os, platform, sys, time
+import hashlib, json, math, platform, sys, time
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.resources import files

@@ -22,7 +22,7 @@ from .forward import image_generators, randn_like
 from .closed_form import at, q_sample
 from .reverse import reverse_var
 from .noise_prediction import timesteps, ancestral
-from .training import load_run, pick_device
+from .training import enlarge, load_run, pick_device
 
 # %% ../nbs/10_sampling.ipynb #5d183ddd
 @torch.no_grad()
@@ -171,9 +171,8 @@ def write_samples(
     settings,  # dict that JSON can hold
 ):
     "Write `samples.png`, `chain.gif`, `images.safetensors` and `settings.json`."
-    big = lambda x: x.repeat_interleave(3, -2).repeat_interleave(3, -1)
     save_png(images, folder/'samples.png')
-    save_gif([big(f) for f in frames + frames[-1:]*10], folder/'chain.gif')
+    save_gif([enlarge(f, 3*f.shape[-1]) for f in frames + frames[-1:]*10], folder/'chain.gif')
     save_file({'images': images}, folder/'images.safetensors')
     (folder/'settings.json').write_text(json.dumps(settings, indent=1) + '\n')
 

@@ -10,7 +10,7 @@ __all__ = ['Probe', 'probe_losses', 'stratified_t', 'lr_at', 'ema_decay', 'unwra
 
 # %% ../nbs/09_training.ipynb #2556453a
 import contextlib, copy, io, json, math, os, re, shutil, signal, sys, threading, time
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 import torch
 from fastcore.basics import patch
@@ -521,10 +521,10 @@ def train(
 ):                  # None, or 128 + the number of the signal that stopped it
     "Start a run or continue one, to the pictures at the end."
     device, images = pick_device(device), None
-    if not resume: print(f'defaults for {device.type}:', ', '.join(f'{k} {v}' for k, v in defaults(device).items()))
     given = [k for k, v in dict(asked, out=out).items() if v is not None]
     if resume and given: raise ValueError(f"resume continues {resume} with its own settings, so it cannot be combined with {', '.join(given)}")
     if not resume:
+        print(f'defaults for {device.type}:', ', '.join(f'{k} {v}' for k, v in defaults(device).items()))
         config, images = configure(device, **asked)
         name = f"{Path(config.data).name}-{config.model.image_size}-{asked.get('model') or defaults(device)['model']}"
         run = new_run(out or Path('runs')/name, config)
