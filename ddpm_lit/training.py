@@ -4,29 +4,32 @@
 
 # %% auto #0
 __all__ = ['Probe', 'probe_losses', 'stratified_t', 'lr_at', 'ema_decay', 'unwrap', 'EMA', 'fast_path', 'TrainConfig',
-           'save_config', 'load_config', 'save_checkpoint', 'last_checkpoint', 'load_weights', 'load_run', 'Trainer',
-           'read_metrics', 'StopSignal', 'new_run', 'open_trainer', 'defaults', 'configure', 'pick_device',
-           'loss_curve', 'enlarge', 'train', 'main']
+           'save_config', 'read_config', 'load_config', 'save_checkpoint', 'last_checkpoint', 'load_weights',
+           'load_run', 'save_pretrained', 'load_pretrained', 'ranks', 'gather', 'process_group', 'matmul_rate',
+           'Trainer', 'read_metrics', 'StopSignal', 'new_run', 'open_trainer', 'defaults', 'configure', 'pick_device',
+           'loss_curve', 'enlarge', 'start_run', 'train', 'main']
 
-# %% ../nbs/09_training.ipynb #2556453a
-import contextlib, copy, io, json, math, os, re, shutil, signal, sys, threading, time
+# %% ../nbs/09_training.ipynb #dc9ea1f3
+import contextlib, copy, io, json, math, os, re, shutil, signal, statistics, sys, threading, time
 from dataclasses import asdict, dataclass, field
+from importlib.resources import files
 from pathlib import Path
 import torch
+import torch.distributed as dist
 from fastcore.basics import patch
 from fastcore.script import call_parse
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save, save_file
 from tqdm import tqdm
 
-# %% ../nbs/09_training.ipynb #ffeaf4d4
+# %% ../nbs/09_training.ipynb #737ea2b7
 from .viz import save_gif, save_png, write_atomic
 from .forward import image_generators, randn_like
 from .closed_form import NoiseSchedule
 from .noise_prediction import Denoiser, ancestral, ddpm_loss, loss_weight
 from .data import DeviceLoader, check_images, load_images
 from .viz import to_float
-from .unet import UNet, UNetConfig
+from .unet import UNet, UNetConfig, forward_flops
 
 # %% ../nbs/09_training.ipynb #8a39f6e5
 @dataclass(frozen=True)
@@ -118,7 +121,7 @@ def fast_path(
     channels_last = device.type == 'cuda' or not bf16
     return torch.bfloat16 if bf16 else torch.float32, torch.channels_last if channels_last else torch.contiguous_format
 
-# %% ../nbs/09_training.ipynb #8efc4b0e
+# %% ../nbs/09_training.ipynb #dbff95e9
 @dataclass(frozen=True)
 class TrainConfig:
     "Everything that decides what a run computes; saved beside it as `config.json`."
@@ -134,6 +137,7 @@ class TrainConfig:
     warmup: int = 100              # steps of its rise
     weight_decay: float = 0.01     # AdamW's
     clip: float = 1.0              # largest norm of a gradient
+    no_class: float = 0.1          # share of images trained without their class, if the model knows classes
     ema: float = 0.999             # limit of the average's decay
     seed: int = 0                  # of weights, order, times and noise
     log_every: int = 25            # steps between two looks at the loss
@@ -150,6 +154,7 @@ class TrainConfig:
         for name in ('lr', 'clip'):
             if not 0 < getattr(self, name) < math.inf: raise ValueError(f"{name} must be greater than 0, got {getattr(self, name)!r}")
         if not 0 <= self.ema < 1: raise ValueError(f"ema must lie in [0, 1), got {self.ema!r}")
+        if not 0 <= self.no_class <= 1: raise ValueError(f"no_class must lie in [0, 1], got {self.no_class!r}")
 
 # %% ../nbs/09_training.ipynb #6095ad9b
 @patch
@@ -162,15 +167,23 @@ def save_config(run, config):
     "Write `config.json` into the folder `run`."
     write_atomic(Path(run)/'config.json', (json.dumps(asdict(config), indent=1) + '\n').encode())
 
-# %% ../nbs/09_training.ipynb #1e91bde8
+# %% ../nbs/09_training.ipynb #05bb38ac
+def read_config(
+    text,   # JSON
+    path,   # where it comes from, for the error
+):          # TrainConfig
+    "Settings back from JSON."
+    try:
+        d = json.loads(text)
+        return TrainConfig(**{**d, 'model': UNetConfig(**d['model'])})
+    except (KeyError, TypeError, ValueError) as e: raise ValueError(f"{path}: the settings cannot be read: {e}") from None
+
+# %% ../nbs/09_training.ipynb #7e0dc51d
 def load_config(run):
     "Read `config.json` from the folder `run`."
     path = Path(run)/'config.json'
     if not path.is_file(): raise FileNotFoundError(f"{run} is no run of ddpm_lit_train: it has no config.json")
-    try:
-        d = json.loads(path.read_text())
-        return TrainConfig(**{**d, 'model': UNetConfig(**d['model'])})
-    except (json.JSONDecodeError, KeyError, TypeError, ValueError) as e: raise ValueError(f"{path} cannot be read: {e}") from None
+    return read_config(path.read_text(), path)
 
 # %% ../nbs/09_training.ipynb #32a24416
 def save_checkpoint(
@@ -227,7 +240,74 @@ def load_run(
     load_weights(model, folder/('ema.safetensors' if ema else 'model.safetensors'))
     return Denoiser(model.to(device).eval(), config.noise_schedule().to(device), config.prediction), config
 
-# %% ../nbs/09_training.ipynb #2e91d74d
+# %% ../nbs/09_training.ipynb #27ceb4c6
+def save_pretrained(
+    run,       # folder that `ddpm_lit_train` wrote
+    path,      # file to write
+    **about,   # strings that are kept with it: who trained it, on what
+):
+    "The averaged weights of the newest checkpoint in float16, and all settings, as one safetensors file."
+    config, folder = load_config(run), last_checkpoint(run)
+    about = dict(config=json.dumps(asdict(config)), step=folder.name.lstrip('0'), **about)
+    return write_atomic(path, save({k: v.half() for k, v in load_file(folder/'ema.safetensors').items()}, about))
+
+def load_pretrained(
+    name='fashion_mnist',  # of a model in the package, or the path of a file that `save_pretrained` wrote
+    device='cpu',          # where to put it
+):                         # (Denoiser, TrainConfig)
+    "A trained model, ready for sampling, and the settings of its training."
+    path = Path(str(files('ddpm_lit')/'assets'/'fashion_mnist.safetensors')) if name == 'fashion_mnist' else Path(name)
+    if not path.is_file(): raise FileNotFoundError(f"name = {str(name)!r} is neither 'fashion_mnist' nor a file")
+    try:
+        with safe_open(path, 'pt') as f: about = f.metadata()
+    except SafetensorError as e: raise ValueError(f"{path} is damaged: {e}") from None
+    config = read_config((about or {}).get('config', ''), path)
+    model = UNet(config.model)
+    load_weights(model, path)
+    return Denoiser(model.to(device).eval(), config.noise_schedule().to(device), config.prediction), config
+
+# %% ../nbs/09_training.ipynb #771065d6
+def ranks():
+    "(rank of this process, number of processes that work together); alone (0, 1)."
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else (0, 1)
+
+def gather(x):
+    "The x of every process, a list in order of rank; all must call it."
+    if ranks()[1] == 1: return [x]
+    dist.all_gather_object(everyone := [None]*ranks()[1], x)
+    return everyone
+
+# %% ../nbs/09_training.ipynb #b96ba040
+@contextlib.contextmanager
+def process_group(
+    device,  # torch.device; 'cuda' becomes this process's own GPU
+):           # yields the device
+    "Inside the block the processes that `torchrun` started work together, and only the first prints; without it, nothing happens."
+    if not {'RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR'} <= os.environ.keys(): yield device; return
+    if device.type == 'cuda': torch.cuda.set_device(device := torch.device('cuda', int(os.environ['LOCAL_RANK'])))
+    dist.init_process_group('nccl' if device.type == 'cuda' else 'gloo')
+    with contextlib.redirect_stdout(io.StringIO() if dist.get_rank() else sys.stdout): yield device
+    gather('done')               # nobody leaves while another still needs it
+    dist.destroy_process_group()
+
+# %% ../nbs/09_training.ipynb #eb80b2e0
+def matmul_rate(
+    device,      # where
+    dtype,       # number format
+    repeats=5,   # the best of so many
+):               # floating-point operations per second
+    "How fast this device multiplies square matrices of this format: the ceiling of (9.8)."
+    n, wait = (8192, torch.cuda.synchronize) if torch.device(device).type == 'cuda' else (1024, lambda: None)
+    a = torch.ones(n, n, device=device, dtype=dtype)
+    def seconds():
+        wait()
+        start = time.perf_counter()
+        a @ a
+        wait()
+        return time.perf_counter() - start
+    return 2*n**3/min(seconds() for _ in range(repeats))
+
+# %% ../nbs/09_training.ipynb #be6a5547
 class Trainer:
     "A model, its data and everything a training needs to remember."
     def __init__(self,
@@ -245,18 +325,22 @@ class Trainer:
         self.model = model.to(device, memory_format=self.memory_format).train()
         self.ema = EMA(self.model, config.ema)
         if compile: self.model.compile()
+        self.rank, self.world = ranks()
+        self.net = self.model if self.world == 1 else torch.nn.parallel.DistributedDataParallel(self.model, gradient_as_bucket_view=True)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), config.lr, weight_decay=config.weight_decay,
             fused=self.device.type == 'cuda' or torch.__version__ >= (2, 4))
         self.generator = torch.Generator(self.device).manual_seed(config.seed)
         self.n, self.since = 0, 0                       # steps done; steps since the last log
         self.sums = torch.zeros(2, device=device)       # of loss and gradient norm since then
+        self.flops, self.peak = 3*forward_flops(config.model), self.world*matmul_rate(device, self.dtype)   # per image; per second
 
-# %% ../nbs/09_training.ipynb #9f607445
+# %% ../nbs/09_training.ipynb #4a680244
 @patch
 def loss(self:Trainer, x, y, t, noise):
     "Loss of each image `[B]`; a subclass with another loss overrides this."
     c = self.config
-    loss = ddpm_loss(self.model, self.schedule, x, t, noise, c.prediction)
+    cond = {} if c.model.num_classes is None else dict(y=y)
+    loss = ddpm_loss(self.net, self.schedule, x, t, noise, c.prediction, **cond)
     if c.gamma is None: return loss
     return loss*loss_weight(self.schedule, t, c.prediction, c.gamma).to(loss)
 
@@ -267,14 +351,17 @@ def batch(self:Trainer):
     if self.n == 0: check_images(x, 'x0')
     return x.to(memory_format=self.memory_format), y
 
-# %% ../nbs/09_training.ipynb #59ef317e
+# %% ../nbs/09_training.ipynb #c38f5d27
 @patch
 def step(self:Trainer):
     "One step of the optimiser; nothing in it waits for the device."
     for group in self.optimizer.param_groups: group['lr'] = lr_at(self.n, self.config.steps, self.config.lr, self.config.warmup)
     x, y = self.batch()
-    u = torch.rand((), generator=self.generator, device=x.device)
-    t, noise = stratified_t(u, len(x), self.schedule.T), randn_like(x, self.generator)
+    B, classes, dice = self.world*len(x), self.config.model.num_classes, dict(generator=self.generator, device=x.device, dtype=x.dtype)
+    mine = slice(self.rank*len(x), (self.rank + 1)*len(x))      # all of it, if there is but one process
+    t = stratified_t(torch.rand((), **dice), B, self.schedule.T)[mine]
+    noise = torch.randn(B, *x.shape[1:], **dice)[mine]
+    if classes is not None: y = y.masked_fill(torch.rand(B, **dice)[mine] < self.config.no_class, classes)
     with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32): loss = self.loss(x, y, t, noise).mean()
     loss.backward()
     norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
@@ -284,42 +371,46 @@ def step(self:Trainer):
     self.sums += torch.stack([loss.detach(), norm])
     self.n, self.since = self.n + 1, self.since + 1
 
-# %% ../nbs/09_training.ipynb #adb0b3c8
+# %% ../nbs/09_training.ipynb #7d74306e
 @patch
 def check_finite(self:Trainer):
     "Stop if the loss or a gradient is no longer a number; the one place where the host waits for the device."
-    loss, norm = (self.sums/max(self.since, 1)).tolist()
+    loss, norm = (sum(gather(self.sums.cpu()))/self.world/max(self.since, 1)).tolist()
     if math.isfinite(loss) and math.isfinite(norm): return loss, norm
     good = last_checkpoint(self.run)
     raise FloatingPointError(f"loss {loss}, gradient norm {norm} between steps {self.n - self.since} and {self.n}: the training has diverged. "
         f"Try a smaller lr (it was {self.config.lr:g}). " + (f"The last good checkpoint is {good}." if good else "There is no checkpoint yet."))
 
-# %% ../nbs/09_training.ipynb #579ad2fa
+# %% ../nbs/09_training.ipynb #d85eb0ea
 @patch
 def log(self:Trainer, rate):
-    "Add a line to `metrics.jsonl` and return it as a dict."
+    "Add a line to `metrics.jsonl` and return it as a dict; `rate` in images per second."
     loss, norm = self.check_finite()
-    row = dict(step=self.n, loss=loss, grad_norm=norm, lr=self.optimizer.param_groups[0]['lr'], images_per_s=round(rate, 1))
+    row = dict(step=self.n, loss=loss, grad_norm=norm, lr=self.optimizer.param_groups[0]['lr'], images_per_s=round(rate, 1),
+               mfu=round(rate*self.flops/self.peak, 4))
     self.since = 0
     self.sums.zero_()
+    if self.rank > 0: return row
     if self.probe is not None and (self.n % self.config.checkpoint_every == 0 or self.n == self.config.steps):
         row['bins'] = probe_losses(self.ema.model, self.schedule, self.probe, self.config.prediction).tolist()
     with open(self.run/'metrics.jsonl', 'a') as f: f.write(json.dumps(row) + '\n')
     return row
 
-# %% ../nbs/09_training.ipynb #262f9ea9
+# %% ../nbs/09_training.ipynb #d2e6263c
 @patch
 def state(self:Trainer):
-    "All that a checkpoint holds besides weights."
-    return dict(step=self.n, since=self.since, sums=self.sums, ema_n=self.ema.n, optimizer=self.optimizer.state_dict(), loader=self.loader.state_dict(),
-        generator=self.generator.get_state(), rng=torch.get_rng_state(), cuda_rng=torch.cuda.get_rng_state_all() if self.device.type == 'cuda' else [])
+    "All that a checkpoint holds besides weights; `rng`, which decides dropout, for each process."
+    rng = [torch.get_rng_state()] + ([torch.cuda.get_rng_state(self.device)] if self.device.type == 'cuda' else [])
+    return dict(step=self.n, since=self.since, sums=sum(gather(self.sums.cpu()))/self.world, ema_n=self.ema.n, optimizer=self.optimizer.state_dict(),
+        loader=self.loader.state_dict(), generator=self.generator.get_state(), rng=gather(rng))
 
-# %% ../nbs/09_training.ipynb #b706b37e
+# %% ../nbs/09_training.ipynb #127826a3
 @patch
 def save(self:Trainer):
-    "Write a checkpoint, unless loss or gradient went astray since the last look."
+    "Write a checkpoint, unless loss or gradient went astray since the last look; all processes call it, the first one writes."
     self.check_finite()
-    return save_checkpoint(self.run, self.n, self.model, self.ema.model, self.state())
+    state = self.state()
+    if self.rank == 0: return save_checkpoint(self.run, self.n, self.model, self.ema.model, state)
 
 # %% ../nbs/09_training.ipynb #08132f4b
 def read_metrics(run):
@@ -329,7 +420,7 @@ def read_metrics(run):
         with contextlib.suppress(json.JSONDecodeError): rows.append(json.loads(line))
     return rows
 
-# %% ../nbs/09_training.ipynb #491c76a7
+# %% ../nbs/09_training.ipynb #022bc5fe
 @patch
 def load(self:Trainer):
     "Take up the newest checkpoint of the run; without one, start at step 0."
@@ -344,11 +435,11 @@ def load(self:Trainer):
     except (KeyError, ValueError) as e: raise ValueError(f"{path} does not fit the model in config.json: {e}") from None
     self.loader.load_state_dict(state['loader'])
     self.generator.set_state(state['generator'])
-    torch.set_rng_state(state['rng'])
-    if self.device.type == 'cuda' and state['cuda_rng']: torch.cuda.set_rng_state_all(state['cuda_rng'])
+    if self.rank < len(state['rng']):                      # a process that was not there before keeps its fresh one
+        for set_state, rng in zip((torch.set_rng_state, torch.cuda.set_rng_state), state['rng'][self.rank]): set_state(rng)
     self.n, self.since, self.ema.n = state['step'], state['since'], state['ema_n']
     self.sums.copy_(state['sums'])
-    write_atomic(self.run/'metrics.jsonl', ''.join(json.dumps(row) + '\n' for row in read_metrics(self.run) if row['step'] <= self.n).encode())
+    if self.rank == 0: write_atomic(self.run/'metrics.jsonl', ''.join(json.dumps(row) + '\n' for row in read_metrics(self.run) if row['step'] <= self.n).encode())
 
 # %% ../nbs/09_training.ipynb #8c33a641
 class StopSignal(contextlib.AbstractContextManager):
@@ -375,25 +466,33 @@ def sample(self:Trainer, n=64, steps=250, seed=None):
     with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
         yield from ancestral(Denoiser(self.ema.model, self.schedule, self.config.prediction), x, steps, generator=gens)
 
-# %% ../nbs/09_training.ipynb #3e0f7313
+# %% ../nbs/09_training.ipynb #c7972e95
+@patch
+def agreed(self:Trainer, got):
+    "The signal, if any process got one; several compare notes only at every `log_every`-th step, so that all stop at the same one."
+    if self.world > 1: got = max(gather(got or 0)) if self.n % self.config.log_every == 0 else None
+    return got or None
+
 @patch
 def fit(self:Trainer, progress=True):
     "Train to the end, or until Ctrl-C or SIGTERM, which is returned after a checkpoint is written."
-    c = self.config
-    with StopSignal() as stop, tqdm(total=c.steps, initial=self.n, unit='step', disable=not progress) as bar:
+    c, stopped = self.config, None
+    with StopSignal() as stop, tqdm(total=c.steps, initial=self.n, unit='step', disable=not progress or self.rank > 0) as bar:
         start, first = time.perf_counter(), self.n
-        while self.n < c.steps and stop.got is None:
+        while self.n < c.steps and not stopped:
             self.step()
             last = self.n == c.steps
             if self.n % c.log_every == 0 or self.n % c.checkpoint_every == 0 or last:
                 row = self.log((self.n - first)*c.batch_size/(time.perf_counter() - start))
                 bar.update(self.n - bar.n)
-                bar.set_postfix_str(f"loss {row['loss']:.4f}, {row['images_per_s']:.0f} images/s")
+                bar.set_postfix_str(f"loss {row['loss']:.4f}, {row['images_per_s']:.0f} images/s, MFU {row['mfu']:.0%}")
                 start, first = time.perf_counter(), self.n
             if self.n % c.checkpoint_every == 0 or last: self.save()
-            if self.n % c.sample_every == 0 and not last: save_png(list(self.sample(16, 50))[-1][1], self.run/f'samples-{self.n:07d}.png')
-        if stop.got is not None: self.save()
-    return stop.got
+            if self.n % c.sample_every == 0 and not last and self.rank == 0:
+                save_png(list(self.sample(16, 50))[-1][1], self.run/f'samples-{self.n:07d}.png')
+            stopped = self.agreed(stop.got)
+        if stopped: self.save()
+    return stopped
 
 # %% ../nbs/09_training.ipynb #6d210d56
 def new_run(
@@ -408,7 +507,7 @@ def new_run(
     save_config(out, config)
     return out
 
-# %% ../nbs/09_training.ipynb #42cc2ad0
+# %% ../nbs/09_training.ipynb #0f894c3b
 def open_trainer(
     run,            # folder with a `config.json`
     device='cpu',   # where to train
@@ -420,9 +519,13 @@ def open_trainer(
     if images is None: images = load_images(c.data, 'train', c.model.image_size)
     try: test = load_images(c.data, 'test', c.model.image_size)
     except ValueError: test = images   # a folder without a test split
-    torch.manual_seed(c.seed)
-    loader = DeviceLoader(images, c.batch_size, device, torch.Generator().manual_seed(c.seed))
-    trainer = Trainer(c, UNet(c.model), loader, run, device, compile, Probe.make(test, c.noise_schedule(), device=device))
+    rank, world = ranks()
+    if c.batch_size % world: raise ValueError(f"batch_size = {c.batch_size} does not split into equal parts for {world} processes")
+    torch.manual_seed(c.seed)                      # the same weights in every process,
+    model = UNet(c.model)
+    if rank: torch.manual_seed(c.seed + rank)      # but each its own dropout
+    loader = DeviceLoader(images, c.batch_size//world, device, torch.Generator().manual_seed(c.seed), rank=rank, world=world)
+    trainer = Trainer(c, model, loader, run, device, compile, Probe.make(test, c.noise_schedule(), device=device))
     trainer.load()
     return trainer
 
@@ -435,12 +538,13 @@ def defaults(
     return dict(size=32, model='small', steps=20_000, batch_size=256, lr=1e-3, warmup=500,
                 log_every=100, sample_every=2000, checkpoint_every=1000)
 
-# %% ../nbs/09_training.ipynb #d06d4fe2
+# %% ../nbs/09_training.ipynb #baf655d1
 def configure(
     device,        # 'cpu' or 'cuda'
     data=None,     # see `load_images`
     size=None,     # side in pixels
     model=None,    # 'tiny', 'small' or 'base'
+    classes=False, # tell the model each image's class
     **asked,       # other fields of `TrainConfig`; None: what `defaults` says
 ):                 # (TrainConfig, ImageSet)
     "Settings of a new run: what was asked for, and `defaults(device)` for the rest."
@@ -448,7 +552,7 @@ def configure(
     size, model, data = size or d['size'], model or d['model'], data or 'fashion-12k'
     del d['size'], d['model']
     images = load_images(data, 'train', size)
-    unet = UNetConfig.named(model, images.images.shape[1], size)
+    unet = UNetConfig.named(model, images.images.shape[1], size, len(images.classes) if classes else None)
     if Path(data).is_dir(): data = str(Path(data).resolve())
     asked = {k: v for k, v in asked.items() if v is not None}
     config = TrainConfig(**{**d, **asked, 'data': data, 'model': unet})
@@ -464,15 +568,24 @@ def pick_device(name=None):
     if device.type == 'cuda' and not torch.cuda.is_available(): raise ValueError(f"device {name!r}: PyTorch sees no CUDA device here")
     return device
 
-# %% ../nbs/09_training.ipynb #17ec8d38
+# %% ../nbs/09_training.ipynb #bd646899
 @patch
 def summary(self:Trainer):
     "One line on what is trained where."
     c, m = self.config, self.config.model
     where = torch.cuda.get_device_name(self.device) if self.device.type == 'cuda' else f'CPU, {torch.get_num_threads()} threads'
     size = sum(p.numel() for p in self.model.parameters())/1e6
+    if self.world > 1: where = f'{self.world} × {where}'
     return (f"{where}: {c.data} at {m.image_size}×{m.image_size}, U-Net of {size:.1f} M parameters, {str(self.dtype)[6:]}, "
             f"steps {self.n} to {c.steps} of {c.batch_size} images, in {self.run}")
+
+# %% ../nbs/09_training.ipynb #1efe31fb
+@patch
+def speed(self:Trainer):
+    "One line on how fast the run went, from the median of its log: Eq. (9.8)."
+    rate = statistics.median(row['images_per_s'] for row in read_metrics(self.run))
+    return (f"{rate:.0f} images/s, {rate*self.flops/1e9:.0f} GFLOP/s: "
+            f"{rate*self.flops/self.peak:.0%} of what a matrix product reaches here ({self.peak/1e9:.0f} GFLOP/s in {str(self.dtype)[6:]})")
 
 # %% ../nbs/09_training.ipynb #f604200a
 def loss_curve(run):
@@ -510,7 +623,18 @@ def pictures(self:Trainer, n=64, steps=250, progress=True):
     save_png(enlarge(x), self.run/'samples.png')
     save_gif(frames + frames[-1:]*15, self.run/'chain.gif', duration=80)
 
-# %% ../nbs/09_training.ipynb #e5859c69
+# %% ../nbs/09_training.ipynb #bdf05f76
+def start_run(
+    out,      # new folder; None: runs/DATA-SIZE-MODEL
+    device,   # 'cpu' or 'cuda'
+    **asked,  # see `configure`
+):            # (the folder, ImageSet)
+    "Settle what a new run is to do, and make its folder."
+    config, images = configure(device, **asked)
+    name = f"{Path(config.data).name}-{config.model.image_size}-{asked.get('model') or defaults(device)['model']}"
+    return new_run(out or Path('runs')/name, config), images
+
+# %% ../nbs/09_training.ipynb #2b4961ba
 def train(
     out=None,       # new folder for the results
     resume=None,    # or the folder of a run to continue
@@ -519,26 +643,26 @@ def train(
     progress=True,  # show a bar
     **asked,        # see `configure`; None: the default
 ):                  # None, or 128 + the number of the signal that stopped it
-    "Start a run or continue one, to the pictures at the end."
-    device, images = pick_device(device), None
-    given = [k for k, v in dict(asked, out=out).items() if v is not None]
+    "Start a run or continue one, to the pictures at the end; under `torchrun` on all its processes."
+    given = [k for k, v in dict(asked, out=out).items() if v is not None and v is not False]
     if resume and given: raise ValueError(f"resume continues {resume} with its own settings, so it cannot be combined with {', '.join(given)}")
-    if not resume:
-        print(f'defaults for {device.type}:', ', '.join(f'{k} {v}' for k, v in defaults(device).items()))
-        config, images = configure(device, **asked)
-        name = f"{Path(config.data).name}-{config.model.image_size}-{asked.get('model') or defaults(device)['model']}"
-        run = new_run(out or Path('runs')/name, config)
-    trainer = open_trainer(run := Path(resume or run), device, compile, images)
-    print(trainer.summary())
-    stopped = trainer.fit(progress)
-    if stopped:
-        print(f"{signal.Signals(stopped).name}: stopped after step {trainer.n} of {trainer.config.steps}, nothing is lost. "
-              f"To continue: ddpm_lit_train --resume {run}")
-        return 128 + stopped
-    trainer.pictures(progress=progress)
-    print(f"{run}: {last_checkpoint(run).relative_to(run)} (weights), loss.png, samples.png, chain.gif, config.json, metrics.jsonl")
+    with process_group(pick_device(device)) as device:
+        run, images = resume and Path(resume), None
+        if not resume:
+            print(f'defaults for {device.type}:', ', '.join(f'{k} {v}' for k, v in defaults(device).items()))
+            if ranks()[0] == 0: run, images = start_run(out, device, **asked)
+            run = gather(run)[0]
+        trainer = open_trainer(run, device, compile, images)
+        print(trainer.summary())
+        if stopped := trainer.fit(progress):
+            print(f"{signal.Signals(stopped).name}: stopped after step {trainer.n} of {trainer.config.steps}, nothing is lost. "
+                  f"To continue: ddpm_lit_train --resume {run}")
+            return 128 + stopped
+        if trainer.rank == 0: trainer.pictures(progress=progress)
+        print(trainer.speed())
+        print(f"{run}: {last_checkpoint(run).relative_to(run)} (weights), loss.png, samples.png, chain.gif, config.json, metrics.jsonl")
 
-# %% ../nbs/09_training.ipynb #4113e5ba
+# %% ../nbs/09_training.ipynb #c1bb6e83
 @call_parse
 def main(
     data:str=None,         # images: fashion-12k (in the package), FashionMNIST, MNIST, CIFAR10, or a folder [fashion-12k]
@@ -549,6 +673,7 @@ def main(
     lr:float=None,         # highest learning rate [0.0015 on a CPU, 0.001 on a GPU]
     schedule:str=None,     # noise schedule: linear, cosine or scaled_linear [cosine]
     prediction:str=None,   # what the network predicts: eps, x0 or v [v]
+    classes:bool=False,    # tell the network each image's class, so that it can be asked for one
     seed:int=None,         # of weights, order, times and noise [0]
     checkpoint_every:int=None, # steps between two checkpoints [250 on a CPU, 1000 on a GPU]
     out:str=None,          # new folder for the results [runs/DATA-SIZE-MODEL]
@@ -558,7 +683,7 @@ def main(
 ):
     "Train a diffusion model and draw samples from it; with no option, garments in a few minutes on two CPU cores."
     asked = dict(data=data, size=size, model=model, steps=steps, batch_size=batch_size, lr=lr, schedule=schedule,
-                 prediction=prediction, seed=seed, checkpoint_every=checkpoint_every)
+                 prediction=prediction, classes=classes, seed=seed, checkpoint_every=checkpoint_every)
     try: code = train(out, resume, device, compile, **asked)
     except (ValueError, TypeError, OSError, RuntimeError, ArithmeticError) as e: sys.exit(f'ddpm_lit_train: {e}')
     except KeyboardInterrupt: sys.exit('ddpm_lit_train: interrupted')

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['sizes', 'time_embedding', 'group_norm', 'zero_', 'ResBlock', 'Down', 'Up', 'Attention', 'Condition', 'Block',
-           'UNetConfig', 'UNet']
+           'UNetConfig', 'UNet', 'forward_flops']
 
 # %% ../nbs/08_unet.ipynb #0b1b730e
 import math
@@ -230,3 +230,18 @@ def _check_inputs(config, x, t, y):
     if config.num_classes is None: raise ValueError("y was given, but the network was made with num_classes=None")
     if y.device.type == 'cpu' and not ((0 <= y) & (y <= config.num_classes)).all(): # elsewhere, looking would mean waiting
         raise ValueError(f"y lies in {y.min()} … {y.max()}: must be 0 … {config.num_classes}, the last for no class")
+
+# %% ../nbs/08_unet.ipynb #31d8a6a6
+def forward_flops(
+    config:UNetConfig, # shape of the network
+) -> int: # floating-point operations of one forward pass of one image
+    "Two for each multiply-add of convolutions, linear layers and attention: Eq. (8.14)."
+    flops = []
+    def count(layer, args, out):
+        if isinstance(layer, (nn.Conv2d, nn.Linear)): flops.append(2*layer.weight.numel()*out[0, 0].numel())
+        if isinstance(layer, Attention): flops.append(4*out[0].numel()*out[0, 0].numel())
+    with torch.device('meta'):                       # shapes without numbers: nothing is computed
+        net = UNet(config)
+        for layer in net.modules(): layer.register_forward_hook(count)
+        net(torch.empty(1, config.in_channels, config.image_size, config.image_size), torch.ones(1, dtype=torch.int64))
+    return sum(flops)
