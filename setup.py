@@ -25,7 +25,7 @@ setup(
     package_data={'ddpm_lit': ['assets/*']},
     python_requires=f">={cfg['min_python']}",
     install_requires=cfg['requirements'].split(),
-    extras_require={name: cfg[f'{name}_requirements'].split() for name in ('dev', 'evaluate', 'site')},
+    extras_require={name: cfg[f'{name}_requirements'].split() for name in ('dev', 'evaluate', 'site', 'bench')},
     entry_points={'console_scripts': cfg['console_scripts'].split(),
                   'nbdev': [f"{cfg['lib_name']}={cfg['lib_name']}._modidx:d"]},
     zip_safe=False,

@@ -5,7 +5,7 @@ usage: browser.py [SITE] [--shots FOLDER] [--only PAGE,...]
 SITE is _proc/_site unless given; needs the extra `site`, npm, and Chromium (CHROMIUM names it, else the one on the path).
 Prints one line per check and `N passed, N failed` last; exits with 1 if anything failed.
 """
-import argparse, functools, http.server, json, os, re, shutil, subprocess, sys, tarfile, tempfile, threading
+import argparse, configparser, functools, http.server, json, os, re, shutil, subprocess, sys, tarfile, tempfile, threading
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
 from playwright.sync_api import sync_playwright
@@ -37,6 +37,7 @@ LOOK = r'''() => {
     broken: all('img').filter(e => e.loading !== 'lazy' && e.complete && !e.naturalWidth).map(e => e.outerHTML.slice(0, 90)),
     links: all('a[href]').map(e => e.href),
     ids: all('[id]').map(e => e.id),
+    dead: all('main [type^="application/vnd.jupyter.widget"], main .jupyter-widgets').length + all('main pre').filter(e => /^\w+\(children=/.test(e.textContent.trim())).length,
     width: document.documentElement.scrollWidth,
     wide: all('main *').filter(e => e.getBoundingClientRect().right > innerWidth + 1 && !inside(e, 'pre, .math, .katex, table, .sd-table, .cell-output-display, .frame-slider')).map(e => e.outerHTML.slice(0, 90)),
   }
@@ -139,29 +140,35 @@ def pixels(locator):
 
 
 def sliders(tab, name):
-    "The first slider of a page answers to the keyboard and to the pointer."
+    "Every slider of a page answers to the keyboard, the first one to the pointer as well."
     page = tab.open(name)
-    slider = page.locator('.frame-slider').first
-    if not slider.count(): return False
-    slider.scroll_into_view_if_needed()
-    image, bar = slider.locator('[role=img]'), slider.locator('input[type=range]')
-    seen = [pixels(image)]
-    bar.focus()
-    page.keyboard.press('End')
-    seen.append(pixels(image))
-    page.keyboard.press('Home')
-    check(f'{name}: slider answers to the keyboard', seen[0] != seen[1] and pixels(image) == seen[0], 'the frame stays the same')
-    box = bar.bounding_box()
+    every, still = page.locator('.frame-slider').all(), []
+    if not every: return False
+    for i, slider in enumerate(every):
+        slider.scroll_into_view_if_needed()
+        image, bar = slider.locator('[role=img]'), slider.locator('input[type=range]')
+        seen = [pixels(image)]
+        bar.focus()
+        for key in ('End', 'Home'):
+            page.keyboard.press(key)
+            seen.append(pixels(image))
+            if bar.get_attribute('aria-valuetext') != slider.locator('output').inner_text(): still.append(f'slider {i} does not name its frame')
+        if seen[0] == seen[1] or seen[0] != seen[2]: still.append(f'slider {i} stays the same')
+    check(f'{name}: all {len(every)} sliders answer to the keyboard and name their frames', not still, still)
+    image, bar = every[0].locator('[role=img]'), every[0].locator('input[type=range]')
+    bar.scroll_into_view_if_needed()
+    start, box = pixels(image), bar.bounding_box()
     page.mouse.click(box['x'] + .7*box['width'], box['y'] + box['height']/2)
-    check(f'{name}: slider answers to the pointer', pixels(image) != seen[0] and bar.input_value() != '0', 'the frame stays the same')
-    check(f'{name}: slider names its frame', bar.get_attribute('aria-valuetext') == slider.locator('output').inner_text(), 'aria-valuetext and label differ')
+    check(f'{name}: slider answers to the pointer', pixels(image) != start and bar.input_value() != '0', 'the frame stays the same')
     return True
 
 
 def painter(tab, site):
     "The page that paints gives PyTorch's pictures from the same noise, in under 10 seconds an image."
     page, config = tab.open('live.html'), json.loads((site/'live.json').read_text())
+    check(f'live.html: the network waits until it is asked for ({tab.bytes/1e6:.2f} MB until then)', tab.bytes < (site/'live.onnx').stat().st_size)
     read = "selector => { const c = document.querySelector(selector); return [c.width, ...c.getContext('2d').getImageData(0, 0, c.width, c.height).data.filter((v, i) => i % 4 === 0)] }"
+    before = page.evaluate(read, '.live-x')
     def painted():
         page.click('.live button')
         page.wait_for_function("['done', 'failed'].includes(document.querySelector('#live').dataset.state)", timeout=120_000)
@@ -182,9 +189,12 @@ def painter(tab, site):
         gap = worst(sampler)
         check(f"live.html: {sampler} gives PyTorch's pixels (at most {gap:.2f} of 255 away)", gap <= 1.5)
     finished = page.evaluate(read, '.live-x')
-    page.locator('[name=time]').focus()
+    back = page.locator('[name=time]')
+    check('live.html: the slider stands at the finished pictures', back.input_value() == back.get_attribute('max') == str(ref['steps']), back.input_value())
+    back.focus()
     page.keyboard.press('Home')
     noise = page.evaluate(read, '.live-x')
+    check('live.html: the picture before painting is the noise that the chain begins with', noise == before)
     def rough(image): return sum(abs(a - b) for a, b in zip(image[1:], image[2:]))/len(image)
     check(f'live.html: from noise to a picture (roughness {rough(noise):.0f} to {rough(finished):.0f})', rough(finished) < .6*rough(noise))
     page.select_option('[name=sampler]', 'ancestral')
@@ -232,6 +242,23 @@ def frame(tab):
     page.click('main a[href$="index.html"]')
     page.wait_for_load_state('networkidle')
     check('a missing page leads home', page.url.endswith(BASE + 'index.html'), page.url)
+
+
+def heads(site):
+    "Every page says what it is to search engines and to whoever gets a link to it; the site map lists all but the 404 page."
+    config = configparser.ConfigParser(delimiters=['='], interpolation=None)
+    config.read(root/'settings.ini', encoding='utf-8')
+    home = config['DEFAULT']['doc_host'] + config['DEFAULT']['doc_baseurl'].rstrip('/') + '/'
+    pages = {p.name: p.read_text(encoding='utf-8') for p in site.glob('*.html')}
+    for name, text in pages.items():
+        head = text.partition('<body')[0]
+        said = dict(re.findall(r'<meta (?:name|property)="([^"]+)" content="([^"]+)"', head))
+        icon = re.search(r'<link rel="icon" href="([^"]+)"', head) or re.search(r'<link href="([^"]+)" rel="icon"', head)
+        missing = [k for k in ('description', 'og:title', 'og:description', 'og:image', 'twitter:card', 'viewport') if k not in said]
+        card = said.get('og:image', '').removeprefix(home)
+        check(f'{name}: title, description, card and icon', not missing and '<title>' in head and (site/card).is_file() and icon and (site/icon[1].removeprefix(f'/{BASE.strip("/")}/')).is_file(), (missing, card, icon))
+    listed = {u.removeprefix(home) or 'index.html' for u in re.findall(r'<loc>([^<]+)</loc>', (site/'sitemap.xml').read_text(encoding='utf-8'))}
+    check('the site map lists every page', listed == set(pages) - {'404.html'}, listed ^ set(pages))
 
 
 def links(site, looks, origin):
@@ -290,12 +317,14 @@ def main():
                 check(f'{name}: loads {tab.bytes/1e6:.2f} MB', tab.bytes <= limit, f'more than {limit/1e6} MB')
                 raw = re.findall(f'.{{0,30}}(?:{RAW}).{{0,30}}', look['text'], re.M)
                 check(f'{name}: no raw markup or error shows', not raw and not look['code'], raw[:5] or f"{look['code']} cells with directives")
+                check(f'{name}: no control that needs a kernel', not look['dead'], f"{look['dead']} widgets")
                 check(f"{name}: all {look['math']} formulas are typeset", not look['untypeset'], look['untypeset'][:3])
                 check(f"{name}: all {len(look['tags'])} equation numbers show", look['tags'] == tags(name), f"{look['tags']} against {tags(name)}")
                 check(f'{name}: every picture has a text and loads', not look['nameless'] and not look['broken'], (len(look['nameless']), (look['nameless'] + look['broken'])[:3]))
         links(args.site, looks, origin)
         moving = [name for name in names if sliders(tabs['light'], name)]
         if not args.only:
+            heads(args.site)
             check('there are pages with sliders', moving)
             search(tabs['light'])
             frame(tabs['light'])

@@ -14,6 +14,11 @@ KATEX = re.compile(r'https://cdn\.jsdelivr\.net/npm/(katex@[\w.-]+)/dist')
 ORT = 'onnxruntime-web@1.20.1'
 BADGE = re.compile(r'<a [^>]*href="(https://colab\.research\.google\.com/[^"]*/([^/"]+\.ipynb))"[^>]*>\s*<img[^>]*>\s*</a>')
 BUTTONS = (r'<span class="page-buttons"><a href="\1">Open in Colab</a> <a href="notebooks/\2" download>Download notebook</a></span>')
+PAINT = '<a class="first" href="live.html">Paint some in your browser</a>'
+COMMENT_LINK = re.compile(r'\[(`[^`<]*`)\]\(https?://[^)\s<]*\)(?=[^<]*</span>)')   # nbdev links names even in code, where it shows as it stands
+CAPTION = re.compile(r'<p>(<em>(?:(?!</?em>|</p>).)*</em>)</p>', re.S)   # a paragraph all in italics
+NAME = re.compile(r'(?<![\w\\{/#.])([A-Za-zα-ωᾱ]\u0304?\u0302?)_(?:\{([^{}<>\s]{1,8})\}|(ij|[0-9A-Za-zα-ω]))(?![A-Za-z0-9_{])')   # x_0, β_t, x_{t-1}
+VERBATIM = re.compile(r'(<(?:pre|code|script|style|head|button|option)\b.*?</(?:pre|code|script|style|head|button|option)>|<span class="math.*?</span>|<[^>]*>)', re.S)
 WEBFONT = re.compile(r'@import url\([^)]*//fonts\.[^)]*\);?')
 
 
@@ -29,15 +34,31 @@ def npm(spec, into, keep):
             shutil.copy(f, into/name)
 
 
+def subscripts(text):
+    "Set x_0 and its like outside of code and formulas the way formulas do."
+    parts = VERBATIM.split(text)
+    parts[::2] = [NAME.sub(lambda m: f'<i>{m[1]}</i><sub>{(m[2] or m[3]).replace("-", "−")}</sub>', p) for p in parts[::2]]
+    return ''.join(parts)
+
+
 def finish(site):
     "What both renderers leave to us: local copies of what pages load, buttons, and a 404 page that works at any depth."
     config = ConfigParser(delimiters=['='], interpolation=None)
     config.read(root/'settings.ini', encoding='utf-8')
     base, specs = config['DEFAULT']['doc_baseurl'].strip('/'), set()
+    own = re.compile(rf'href="{re.escape(config["DEFAULT"]["doc_host"])}/{re.escape(base)}/([\w.-]*)')
+    def here(page):
+        "The page's own name: nbdev links to forward.html, which smalldocs calls 01_forward.html."
+        return next((p.name for p in [site/page, *sorted(site.glob(f'[0-9][0-9]_{page}'))] if page and p.exists()), page or 'index.html')
     for page in site.rglob('*.html'):
         up, text = '../'*(len(page.relative_to(site).parts) - 1), page.read_text(encoding='utf-8')
         specs.update(KATEX.findall(text))
         text = BADGE.sub(BUTTONS, KATEX.sub(f'{up}site_libs/katex', text))
+        text = CAPTION.sub(r'<p class="caption">\1</p>', COMMENT_LINK.sub(r'\1', text)).replace('>Exported source<', '>Code<')
+        before, heading, exercises = text.partition('id="exercises"')
+        text = before + heading + exercises.replace('<summary>Code</summary>', '<summary>Solution</summary>')
+        text = subscripts(own.sub(lambda m: f'href="{up}{here(m[1])}', text))
+        if page.name == 'index.html': text = text.replace('<span class="page-buttons">', f'<span class="page-buttons">{PAINT} ', 1)
         if page.name == '404.html': text = text.replace('<head>', f'<head><base href="/{base}/">', 1)
         page.write_text(text, encoding='utf-8')
     for css in site.rglob('*.css'): css.write_text(WEBFONT.sub('', css.read_text(encoding='utf-8')), encoding='utf-8')

@@ -9,7 +9,7 @@ __all__ = ['frechet_distance', 'moments', 'Classifier', 'halve_and_shift', 'trai
            'check_comparable', 'evaluate', 'inception', 'read_samples', 'draw_samples', 'bits_of', 'summary', 'report',
            'machine', 'judge', 'evaluate_run', 'main']
 
-# %% ../nbs/11_evaluation.ipynb #3df77efa
+# %% ../nbs/11_evaluation.ipynb #b508478a
 import hashlib, json, math, platform, sys, time
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -24,14 +24,15 @@ from torch import nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-# %% ../nbs/11_evaluation.ipynb #f97af8b2
+# %% ../nbs/11_evaluation.ipynb #cada7086
 from . import __version__
 from .viz import image_grid, pixels, to_float, to_uint8
+from .forward import image_generators
 from .elbo import bits_per_dim, vlb_terms
 from .noise_prediction import timesteps
 from .data import GARMENTS, ImageSet, check_images, load_images
-from .training import last_checkpoint, load_run, pick_device
-from .sampling import check_settings, new_folder, sample_batches, samplers
+from .training import gather, last_checkpoint, load_run, pick_device, process_group, ranks
+from .sampling import check_settings, collect, new_folder, sample_batches, samplers
 
 # %% ../nbs/11_evaluation.ipynb #c015a800
 def frechet_distance(
@@ -362,7 +363,7 @@ def read_samples(
         raise ValueError(f"{path} holds {x.dtype} {list(x.shape)}, expected bytes: uint8 [N, C, H, W], C = 1 or 3")
     return x[:, :1].contiguous() if (x == x[:, :1]).all() else x.contiguous()
 
-# %% ../nbs/11_evaluation.ipynb #af5dbaf8
+# %% ../nbs/11_evaluation.ipynb #c648a9d6
 def draw_samples(
     denoise,      # Denoiser
     shape,        # (C, H, W)
@@ -374,12 +375,12 @@ def draw_samples(
 )->torch.Tensor:  # uint8 `[n, C, H, W]`, the images that `ddpm_lit_sample` draws with this seed
     "Samples for judging, kept in memory, with a bar on stderr."
     walk, usual, _ = samplers[sampler]
-    ts, out = timesteps(denoise.schedule.T, usual if steps is None else steps), []
-    with tqdm(total=math.ceil(n/250)*(len(ts) - 1), unit='step', desc=f'{n} images', disable=None) as bar:
-        for _, s, x, _ in sample_batches(denoise, shape, partial(walk, steps=ts), n, 250, seed, device):
+    ts, out = timesteps(denoise.schedule.T, usual if steps is None else steps), {}
+    with tqdm(total=math.ceil(n/250/ranks()[1])*(len(ts) - 1), unit='step', desc=f'{n} images', disable=None) as bar:
+        for i, s, x, _ in sample_batches(denoise, shape, partial(walk, steps=ts), n, 250, seed, device):
             bar.update()
-            if s == 0: out.append(to_uint8(x).cpu())
-    return torch.cat(out)
+            if s == 0: out[i] = to_uint8(x).cpu()
+    return collect(out)
 
 def bits_of(
     denoise,             # Denoiser
@@ -388,8 +389,11 @@ def bits_of(
     device='cpu',
 )->dict:
     "Mean bound of chapter 05 on the bits per dimension, all T steps, with its standard error over the images."
-    x0 = to_float(images).to(device)
-    b = bits_per_dim(vlb_terms(denoise, x0, generator=torch.Generator().manual_seed(seed)).sum(0), x0)
+    (rank, world), N = ranks(), len(images)
+    share = range(N*rank//world, N*(rank + 1)//world)                     # each process takes its part of the images
+    x0 = to_float(images[share.start:share.stop]).to(device)
+    nats = vlb_terms(denoise, x0, generator=image_generators(seed, share)).sum(0) if share else x0.new_zeros(0)
+    b = torch.cat(gather(bits_per_dim(nats, x0).cpu()))
     return {'value': b.mean().item(), 'standard_error': b.std().item()/len(b)**.5, 'images': len(b), 'var': 'beta_tilde', 'steps': denoise.schedule.T}
 
 # %% ../nbs/11_evaluation.ipynb #aa5531e7
@@ -465,7 +469,7 @@ def judge(run, is_run, n, sampler, steps, bits, seed, features_in, data, root, d
     if classifier: result['weights_sha256'] = hashlib.sha256(b''.join(v.cpu().numpy().tobytes() for v in classifier.state_dict().values())).hexdigest()
     return result | {'machine': machine(device), 'seconds': round(time.perf_counter() - start, 1)}, samples, train
 
-# %% ../nbs/11_evaluation.ipynb #aa1015ba
+# %% ../nbs/11_evaluation.ipynb #3b196c85
 def evaluate_run(
     run:str,                     # run of ddpm_lit_train, folder of ddpm_lit_sample or of images, or .npy/.npz/.safetensors of bytes
     n:int=None,                  # number of images [1000 drawn from a run, all of a folder or file]
@@ -478,20 +482,22 @@ def evaluate_run(
     root:str='~/.cache/ddpm_lit',# where torchvision's sets lie
     out:str=None,                # new folder for the results [RUN/evaluation, or NAME-evaluation beside the images]
     device:str=None,             # cpu, cuda, cuda:1, ... [cuda if there is one]
-)->tuple:                        # what stands in the JSON, and the new folder
+)->tuple:                        # what stands in the JSON, and the new folder (False in all processes of `torchrun` but the first)
     "Judge a run or images: `evaluation.json` and a one-page `report.png` in a new folder."
     check_settings(1 if n is None else n, sampler, 0., 'beta_tilde', 1, out)
     if bits < 0 or bits == 1: raise ValueError(f"bits must be at least 2, for a standard error, or 0 for none; got {bits}")
-    run, device = Path(run).expanduser(), pick_device(device)
+    run = Path(run).expanduser()
     if not run.exists(): raise FileNotFoundError(f"run = {str(run)!r} does not exist")
     is_run = (run/'config.json').is_file()
-    result, samples, train = judge(run, is_run, n, sampler, steps, bits, seed, features_in, data, root, device)
+    with process_group(pick_device(device)) as device:
+        result, samples, train = judge(run, is_run, n, sampler, steps, bits, seed, features_in, data, root, device)
+        first = ranks()[0] == 0
     def fill(folder):
         report(result, samples, train, folder/'report.png')
         (folder/'evaluation.json').write_text(json.dumps(result, indent=1, allow_nan=False) + '\n')
-    return result, new_folder(out or (run/'evaluation' if is_run else run.parent/f'{run.resolve().stem}-evaluation'), fill, number=out is None)
+    return result, first and new_folder(out or (run/'evaluation' if is_run else run.parent/f'{run.resolve().stem}-evaluation'), fill, number=out is None)
 
-# %% ../nbs/11_evaluation.ipynb #a62ce380
+# %% ../nbs/11_evaluation.ipynb #f27f5b07
 @call_parse
 @delegates(evaluate_run)
 def main(
@@ -502,4 +508,4 @@ def main(
     try: result, folder = evaluate_run(run, **kwargs)
     except (ValueError, TypeError, OSError, ImportError, RuntimeError, SafetensorError) as e: sys.exit(f'ddpm_lit_evaluate: {e}')
     except KeyboardInterrupt: sys.exit('ddpm_lit_evaluate: interrupted, nothing was written')
-    print(summary(result), f'evaluation.json and report.png are in {folder}', sep='\n')
+    if folder: print(summary(result), f'evaluation.json and report.png are in {folder}', sep='\n')

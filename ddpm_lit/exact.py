@@ -99,13 +99,13 @@ def x0(self:GaussianMixture,
     log_share, z, var = self._parts(x_t, a)
     return self._average(log_share, self.means, a.sqrt()[..., None]*self.lam/var*z).to(x_t)
 
-# %% ../nbs/04_exact.ipynb #546a9e10
+# %% ../nbs/04_exact.ipynb #bd45fdcb
 @patch
 def eps(self:GaussianMixture,
     schedule, # `NoiseSchedule`
     x_t:torch.Tensor, # `[B, D]`
     t # int, or int64 `[B]`; 1 to T
     )->torch.Tensor: # `[B, D]`, `x_t`'s dtype
-    "ε*(x_t, t) = E[ε | x_t], what a perfect noise-predicting network says: Eq. (4.6)."
+    "E[ε | x_t], what a perfect noise-predicting network says: Eq. (4.6)."
     a = at(schedule.alpha_bars, t, x_t)
     return ((x_t.double() - a.sqrt()*self.x0(schedule, x_t.double(), t))/(1 - a).sqrt()).to(x_t)

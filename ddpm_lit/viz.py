@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['SLIDE', 'to_float', 'to_uint8', 'as_uint8', 'image_grid', 'pixels', 'show_images', 'quantise', 'stack_frames',
-           'FrameSlider', 'slider_html', 'figure_frame', 'write_atomic', 'save_png', 'save_gif']
+           'FrameSlider', 'slider_html', 'figure_frame', 'attended', 'explore', 'write_atomic', 'save_png', 'save_gif']
 
-# %% ../nbs/00_viz.ipynb #ff007c16
+# %% ../nbs/00_viz.ipynb #15de63ce
 import html, json, math, os
 from base64 import b64encode
+from functools import wraps
 from io import BytesIO
 from pathlib import Path
 import numpy as np, torch
@@ -150,7 +151,7 @@ class FrameSlider:
     def __repr__(self): return f"FrameSlider({self.n} frames of {self.w}×{self.h}, {len(self.png)/1000:.0f} kB)"
     def _repr_html_(self): return slider_html(self)
 
-# %% ../nbs/00_viz.ipynb #800d0e00
+# %% ../nbs/00_viz.ipynb #5c5a17db
 SLIDE = """const i=+this.value, C=+this.dataset.cols, R=+this.dataset.rows, l=JSON.parse(this.dataset.labels)[i],
 s=this.closest('.frame-slider'); s.querySelector('output').textContent=l; this.setAttribute('aria-valuetext', l);
 s.querySelector('img').style.transform='translate('+-100*(i%C)/C+'%,'+-100*Math.floor(i/C)/R+'%)';"""
@@ -165,9 +166,9 @@ def slider_html(
         f'<div role="img" aria-label="{esc(s.alt)}" style="overflow:hidden;aspect-ratio:{s.w}/{s.h}">'
         f'<img alt="" src="data:image/png;base64,{b64encode(s.png).decode()}" style="display:block;width:{100*s.cols}%;max-width:none;'
         f'height:auto;margin:0;padding:0;border:0;image-rendering:{"auto" if s.drawn else "pixelated"}"></div>'
-        f'<div style="display:flex;align-items:center;gap:.75em"><input type="range" min="0" max="{s.n-1}" step="1" value="0" '
+        f'<div style="display:{"flex" if s.n > 1 else "none"};flex-wrap:wrap;align-items:center;gap:0 .75em"><input type="range" min="0" max="{s.n-1}" step="1" value="0" '
         f'autocomplete="off" aria-label="{esc(s.alt)}" aria-valuetext="{esc(s.labels[0])}" data-cols="{s.cols}" data-rows="{s.rows}" '
-        f'data-labels="{esc(json.dumps(s.labels))}" oninput="{esc(" ".join(SLIDE.split()))}" style="flex:1;min-width:0;height:2.5em;margin:0">'
+        f'data-labels="{esc(json.dumps(s.labels))}" oninput="{esc(" ".join(SLIDE.split()))}" style="flex:1;min-width:14em;height:2.5em;margin:0">'
         f'<output aria-live="off" style="min-width:{max(map(len, s.labels))}ch;white-space:nowrap;font-variant-numeric:tabular-nums">'
         f'{esc(s.labels[0])}</output></div></div>')
 
@@ -182,6 +183,30 @@ def figure_frame(
     canvas.draw()
     plt.close(fig)
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+# %% ../nbs/00_viz.ipynb #edaa8627
+def attended()->bool:
+    "Is this a notebook with somebody at it? False in plain Python, and where a program runs the notebook."
+    from IPython import get_ipython
+    return bool(getattr(getattr(get_ipython(), 'kernel', None), '_allow_stdin', False))
+
+def explore(
+    f,          # called as `f(**settings)`; returns what `stack_frames` takes; its defaults are where the controls start
+    stops,      # list of dicts, the settings to paint where nobody is there
+    alt,        # what the picture shows, for whoever cannot see it
+    **controls, # ipywidgets' short forms: `name=[choices]` or `name=(least, most, step)`
+):              # `interactive` of ipywidgets, or a `FrameSlider`
+    "A function under controls that call it afresh, or, without a Python to call, under a slider of painted settings."
+    if not attended():
+        labels = [', '.join(v if isinstance(v, str) else f'{k} = {v}' for k, v in s.items()) for s in stops]
+        return FrameSlider([f(**s) for s in stops], labels, alt)
+    from ipywidgets import HTML, interactive
+    picture = HTML()
+    def paint(**settings): picture.value = FrameSlider([f(**settings)], alt=alt)._repr_html_()
+    panel = interactive(wraps(f)(paint), **controls)
+    for control in panel.children: control.continuous_update = False      # paint when a slider is let go, not on its way
+    panel.children += picture,
+    return panel
 
 # %% ../nbs/00_viz.ipynb #0f17bcd4
 def write_atomic(

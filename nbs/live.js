@@ -75,15 +75,16 @@ function draw(canvas, images, {size, channels}) {
   })
 }
 
+async function get(name, base) {
+  const response = await fetch(new URL(name, base))
+  if (!response.ok) throw new Error(`${name}: ${response.status}`)
+  return response
+}
+
 async function load(base) {
-  const get = async name => {
-    const response = await fetch(new URL(name, base))
-    if (!response.ok) throw new Error(`${name}: ${response.status}`)
-    return response
-  }
   const folder = new URL('site_libs/ort/', base).href
   const [ort, config, weights] = await Promise.all([import(folder + 'ort.wasm.min.mjs'),
-    get('live.json').then(r => r.json()), get('live.onnx').then(r => r.arrayBuffer())])
+    get('live.json', base).then(r => r.json()), get('live.onnx', base).then(r => r.arrayBuffer())])
   ort.env.wasm.wasmPaths = folder
   ort.env.wasm.numThreads = 1
   const session = await ort.InferenceSession.create(weights, {executionProviders: ['wasm']})
@@ -121,11 +122,22 @@ function start(root) {
     part('[name=t]').textContent = `t = ${t}`
     time.setAttribute('aria-valuetext', `t = ${t}`)
   }
+  const seeds = () => [0, 1, 2, 3].map(i => (Math.floor(+form.seed.value) >>> 0) + i)
+  // before anything is painted: the noise that this seed gives, where every chain begins
+  const begin = async () => {
+    config ??= await get('live.json', base).then(r => r.json())
+    if (frames.length) return
+    draw(part('.live-x'), seeds().map(seed => Array.from({length: config.channels * config.size ** 2}, normals(seed))), config)
+    part('.live-x').setAttribute('aria-label', 'Four squares of pure noise')
+    part('[name=t]').textContent = `t = ${config.alpha_bars.length - 1}`
+  }
+  form.seed.addEventListener('input', () => begin().catch(() => {}))
+  begin().catch(() => {})   // the button says what is wrong
   form.steps.addEventListener('input', () => { part('[name=count]').textContent = form.steps.value })
   time.addEventListener('input', () => show(+time.value))
   form.addEventListener('submit', async event => {
     event.preventDefault()
-    const button = part('button'), steps = +form.steps.value, seed = Math.floor(+form.seed.value) >>> 0
+    const button = part('button'), steps = +form.steps.value
     button.disabled = time.disabled = true
     try {
       root.dataset.state = 'loading'
@@ -134,9 +146,9 @@ function start(root) {
       config = loaded.config
       root.dataset.state = 'painting'
       frames = []
-      const begin = performance.now()
+      const started = performance.now()
       let shown = 0
-      for await (const frame of paint(loaded.network, config, form.sampler.value, [0, 1, 2, 3].map(i => seed + i), steps)) {
+      for await (const frame of paint(loaded.network, config, form.sampler.value, seeds(), steps)) {
         frames.push(frame)
         if (performance.now() - shown < 30) continue
         show(frames.length - 1)
@@ -144,9 +156,10 @@ function start(root) {
         await new Promise(requestAnimationFrame)
         shown = performance.now()
       }
-      time.max = time.value = frames.length - 1
+      time.max = frames.length - 1
+      time.value = time.max
       show(frames.length - 1)
-      say(`Four pictures, ${steps} steps, ${((performance.now() - begin) / 1000).toFixed(1)} seconds in this browser. The slider goes back through the steps.`)
+      say(`Four pictures, ${steps} steps, ${((performance.now() - started) / 1000).toFixed(1)} seconds in this browser. The slider goes back through the steps.`)
       root.dataset.state = 'done'
       time.disabled = false
     } catch (error) {
