@@ -74,10 +74,10 @@ def commit():
     except (OSError, subprocess.CalledProcessError): return os.environ.get('GIT_COMMIT')
 
 def command(args, parser):
-    "The command line that gives these settings; where the result goes is left out."
-    words = []
+    "The command line that gives these settings; where images lie and the result goes is left out."
+    words = [args.what] if 'what' in args else []
     for k, v in vars(args).items():
-        if k == 'out' or v == parser.get_default(k) and k not in ('device', 'size'): continue
+        if k in ('what', 'out', 'root') or v == parser.get_default(k) and k not in ('device', 'size'): continue
         words += [f'--{k}'] + [f'{x:g}' if isinstance(x, float) else str(x) for x in (v if isinstance(v, list) else [] if v is True else [v])]
     return shlex.join(['python', f'benchmarks/{Path(sys.argv[0]).name}', *words])
 
@@ -87,18 +87,23 @@ def record(args, parser):
                 versions={name: installed(name) for name in PACKAGES})
 
 def destination(args):
-    "Where the JSON goes: --out, or results/SCRIPT_DEVICE.json; --quick writes nothing unless asked."
+    "Where the JSON goes: --out, or results/SCRIPT_DEVICE.json, or SCRIPT_WHAT_DEVICE.json; --quick writes nothing unless asked."
     if args.out or args.quick: return args.out and Path(args.out)
-    return ROOT/'results'/f"{Path(sys.argv[0]).stem}_{args.device.split(':')[0]}.json"
+    return ROOT/'results'/('_'.join([Path(sys.argv[0]).stem, *([args.what] if 'what' in args else []), args.device.split(':')[0]]) + '.json')
 
 def write(path, result):
     if path is None: return
     write_atomic(path, (json.dumps(result, indent=1, ensure_ascii=False) + '\n').encode())
 
-def options(parser, limit):
+def resumed(path, result):
+    "The runs that an earlier call has written, if it was made on this machine, of this commit and with these settings."
+    before = json.loads(path.read_text()) if path and path.exists() else {}
+    return before['runs'] if all(before.get(k) == result[k] for k in ('machine', 'versions', 'commit', 'setting', 'seed')) else []
+
+def options(parser, limit, sizes=True):
     "The options all scripts share."
     parser.add_argument('--device', default='cpu', help='cpu or cuda')
-    parser.add_argument('--size', default='tiny', choices=('tiny', 'small', 'base'), help='of the U-Net')
+    if sizes: parser.add_argument('--size', default='tiny', choices=('tiny', 'small', 'base'), help='of the U-Net')
     parser.add_argument('--seed', default=0, type=int, help='of weights, order, times and noise')
     parser.add_argument('--limit', default=limit, type=float, help='seconds after which nothing new is begun')
     parser.add_argument('--out', help='where the JSON goes (results/SCRIPT_DEVICE.json)')

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Write nbs/benchmarks.md from results/race_*.json, quality_*.json and tricks_*.json; no figure on it comes from elsewhere.
+"""Write nbs/benchmarks.md from results/race_*.json, quality_*.json, tricks_*.json and fashion_mnist_*.json; no figure of ours
+comes from elsewhere.
 
 usage: page.py           write the page
        page.py --check   exit with 1 if it is stale
@@ -7,6 +8,7 @@ usage: page.py           write the page
 import json, statistics, sys
 from itertools import groupby
 from pathlib import Path
+from ddpm_lit.data import GARMENTS
 from ddpm_lit.viz import write_atomic
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -15,6 +17,8 @@ OURS = 'ddpm_lit'
 DISCIPLINES = dict(training='training', ddim='DDIM', ancestral='ancestral')
 TRICKS = dict(channels_last='images and weights channels-last', bf16='autocast to bfloat16', fused_optimizer='fused AdamW', fused_ema='average of the weights in one fused call',
               data_on_device='images kept on the device', no_item='no look at the loss in every step', compiled='torch.compile')
+
+PUBLISHED = [("fast.ai, DDPM", 1000, 3.73, 1.91), ("fast.ai, cosine schedule", 100, 3.10, None)]   # FD, real against real: course of 2022, part 2
 
 HEAD = """---
 title: How fast, and how good
@@ -28,7 +32,7 @@ FOOT = """## What is comparable
 - **Networks.** diffusers' `UNet2DModel` is built to be our U-Net: the same levels, the same attention, the same number of parameters. `Unet` of denoising-diffusion-pytorch is another network; its width is chosen so that the parameters agree within 5 %, and the floating-point operations of one forward pass stand beside it.
 - **Loops.** diffusers: the loop of its example `train_unconditional.py` (noise prediction, linear schedule, AdamW, cosine rate with warm-up, clipped gradients, averaged weights). denoising-diffusion-pytorch: the step of its `Trainer` (v-prediction, sigmoid schedule, Adam, clipped gradients, averaged weights). Both without accelerate, which could only cost time. Ours: `Trainer.step` as `ddpm_lit_train` takes it.
 - **Images.** All read from our loader, on the device. What the peers' own reading of image files costs is left out, in their favour.
-- **Number formats.** Both peers document fp32 as their default and mixed precision as an option; both are raced. Ours picks what the device does well, and is raced in fp32 as well.
+- **Number formats.** Both peers document fp32 as their default and mixed precision as an option; both are raced. Ours picks what the device does well; its training is raced in fp32 as well.
 - **Sampling.** Each library's own samplers with the averaged weights, under autocast where the training was. denoising-diffusion-pytorch has ancestral sampling in fewer steps only as its DDIM with η = 1, so that is what it runs. Ours gives every image a random generator of its own, so that an image does not depend on the batch it is in; the time for that counts.
 - **Quality.** Equal wall-clock time for training alone; scores in the features of [chapter 11](11_evaluation.ipynb)'s classifier, which are not comparable with published FIDs. Prediction target and noise schedule are each library's own, so this compares recipes as much as code. A peer runs in the faster of its formats, at its documented learning rate and at ours. Schedules of the learning rate are cut to the number of steps that a short test says will fit.
 
@@ -166,6 +170,91 @@ The plain loop trains in fp32 with a `DataLoader` on the host and goes through t
     return f'{text}\n\n{where(d)}'
 
 
+def trained(d):
+    c, m = d['config'], d['config']['model']
+    shape = f"{m['channels']} channels times {', '.join(map(str, m['mults']))}, {m['blocks']} block{'s'*(m['blocks'] > 1)} a level, attention at {' and '.join(map(str, m['attn']))} pixels"
+    return f"""### How it was trained
+
+On the {d['images']:,} training images of {c['data']} at {m['image_size']}×{m['image_size']}: {c['steps']:,} steps of {c['batch_size']} images, {d['images_seen']/d['images']:.0f} epochs, in {d['seconds']/60:.1f} minutes from the start of the program to its end; {number(d['images_per_s'])} images/s, {d['share_of_ceiling']:.0%} of what a matrix product reaches there. {c['no_class']:.0%} of the images are shown without their class, so that one network draws with and without. {c['prediction']}-prediction, {c['schedule']} schedule, peak learning rate {c['lr']:g}. The U-Net ({shape}) has {d['parameters']:,} parameters; its averaged weights take {d['bytes']/1e6:.1f} MB in fp16.
+
+{where(d)}"""
+
+def plus_minus(value, error, digits): return f'{value:.{digits}f} ± {error:.{digits}f}'
+
+def steps(d):
+    "Distances and speed, a row for each sampler and a column for each number of steps."
+    runs = {(r['sampler'], r['steps']): r for r in d['runs']}
+    names, ks = dict.fromkeys(r['sampler'] for r in d['runs']), sorted({k for _, k in runs})
+    def block(title, cell): return table([title, *map(str, ks)], [[n, *(cell(runs[n, k]) if (n, k) in runs else '' for k in ks)] for n in names])
+    def distance(which, digits):
+        of = [next(s for s in r['scores'] if s['name'] == which) for r in d['runs']]
+        real = plus_minus(*(statistics.fmean(s[k] for s in of) for k in ('floor', 'floor_spread')), digits)
+        return block(f'{which} (real against real {real})', lambda r: plus_minus(*(next(s[k] for s in r['scores'] if s['name'] == which) for k in ('value', 'spread')), digits))
+    return f"""### Quality against the number of steps
+
+Fréchet (FD) and kernel (KD) distance of {d['runs'][0]['n']:,} images, drawn without a class, to the {d['setting']['data']} training images at {d['setting']['image_size']}×{d['setting']['image_size']}, in the features of the shipped classifier; ± is the spread over draws of as many images. Real against real: as many test images, against the same training images. {d['runs'][0]['n']:,} is three quarters of the test images, the most that leaves draws of them which differ. A column is a number of steps, each one evaluation of the network.
+
+{distance('FD', 3)}
+
+{distance('KD', 4)}
+
+{block('images/s', lambda r: number(r['images_per_s']))}
+
+The time is that of `sample_batches`, with a random generator for each image: what draws fresh noise in every step pays for it.
+
+{where(d)}"""
+
+def classifiers(d):
+    kinds = {k: [r for r in d['runs'] if r['trained_on'] == k] for k in ('real', 'samples')}
+    def mean(kind, on, c=None): return statistics.fmean(r[on] if c is None else r['by_class'][on][c] for r in kinds[kind])
+    def error(kind, on): return f" ± {statistics.stdev(r[on] for r in kinds[kind])*100:.2f}" if len(kinds[kind]) > 1 else ''
+    asked = [(k, on, title) for k, on, title in (('real', 'test', 'trained on real images, tested on real ones'), ('real', 'samples', 'trained on real images, shown samples'),
+                                                 ('samples', 'test', 'trained on samples, tested on real images')) if kinds[k]]
+    rows = [['all', *(f'{mean(k, on):.2%}'[:-1] + error(k, on) for k, on, _ in asked)]] + [[g, *(f'{100*mean(k, on, c):.1f}' for k, on, _ in asked)] for c, g in enumerate(GARMENTS)]
+    return f"""### What independent classifiers say
+
+{d['n']:,} images, as many of each class, drawn with their class in {d['steps']} steps of {d['sampler']} at {number(d['images_per_s'])} images/s. The classifiers are built and trained like that of [chapter 11](11_evaluation.ipynb), from other seeds: one on the {d['n']:,} real training images, one in the same number of steps on the samples alone. Per cent right{', mean and spread over the seeds ' + ', '.join(str(r['seed']) for r in kinds['real']) if len(kinds['real']) > 1 else ''}; the test images are real and were seen by neither model nor classifiers. If the samples were as good as new real images, the columns would agree.
+
+{table(['class', *(title for *_, title in asked)], rows)}
+
+{where(d)}"""
+
+def bits(d):
+    b, s = d['bits_per_dim'], d['setting']['image_size']
+    def part(k): return sum(r['n']*r[k] for r in d['runs'])/b['images']
+    border = f" The black border round the original 28×28 pixels is cheap, and the average over 32×32 profits from it; spread over these 784 pixels alone, the bound is {b['mean']*s*s/784:.3f}." if s == 32 else ''
+    return f"""### Bits per dimension
+
+At most {plus_minus(b['mean'], b['standard_error'], 4)} bits for each of the {s}×{s} pixels, over {b['images']:,} test images without their class: the bound of [chapter 05](05_elbo.ipynb) with all T steps, variance β̃ and the network in fp32; ± is the standard error. The prior takes {part('prior'):.1g} of it, the last step {part('decoder'):.3f}.{border} Training minimised the mean square error, not this bound.
+
+{where(d)}"""
+
+def fastai(d):
+    groups = {}
+    for r in d['runs']: groups.setdefault((r['sampler'], r['steps']), []).append(next(s for s in r['scores'] if s['name'] == 'FD'))
+    def row(name, k, of):
+        value, floor, ratio = ([f(s) for s in of] for f in (lambda s: s['value'], lambda s: s['floor'], lambda s: s['value']/s['floor']))
+        return [f'ours, {name}', str(k), plus_minus(statistics.fmean(value), statistics.stdev(value) if len(of) > 1 else of[0]['spread'], 3), f'{statistics.fmean(floor):.3f}', times(statistics.fmean(ratio))]
+    published = [[name, f'{k:,}', f'{fd:.2f}', f'{real:.2f}' if real else '', times(fd/real) if real else ''] for name, k, fd, real in PUBLISHED]
+    n, s = d['runs'][0]['n'], d['setting']['image_size']
+    return f"""### Beside the figures of fast.ai's course
+
+The [course](https://github.com/fastai/course22p2) judges its models of Fashion-MNIST at 32×32 by the Fréchet distance of 2,048 samples to a batch of 2,048 training images, in the features of a classifier of its own, and prints what another batch of training images scores. Ours by the same protocol, at {s}×{s}: {n:,} samples without a class, {n:,} training images, and other {n:,} training images for the column "real"; mean and spread over draws.
+
+{table(['', 'steps', 'FD', 'real', 'FD / real'], published + [row(*k, of) for k, of in groups.items()])}
+
+**The features differ, so the distances cannot be compared.** Only the last column can, loosely: how many times as far as real images are the samples from real images? At N = {n:,} much of either distance is the error of estimating a covariance from so few. Theirs was trained for 25 epochs, on another machine and with another network.
+
+{where(d)}"""
+
+FASHION = dict(train=trained, steps=steps, fastai=fastai, classifiers=classifiers, bits=bits)
+
+def fashion(device, results):
+    "The sections on the model in the package, of what was measured on this device."
+    found = {k: d for k in FASHION if (d := load(f'fashion_mnist_{k}', device, results))}
+    return [FASHION[k](d) for k, d in found.items() if d.get('runs', True)]
+
+
 def page(results):
     parts = [HEAD]
     for device, title in (('cuda', 'On a GPU'), ('cpu', 'On a CPU')):
@@ -175,7 +264,9 @@ def page(results):
         if 'race' in found: parts += [wins(found['race']), race(found['race'])]
         if 'quality' in found and found['quality']['runs']: parts.append(quality(found['quality']))
         if 'tricks' in found: parts.append(tricks(found['tricks']))
-    if len(parts) == 1: sys.exit('no results yet: run race.py, quality.py and tricks.py first')
+    for device, title in (('cuda', 'a GPU'), ('cpu', 'a CPU')):
+        if sections := fashion(device, results): parts += [f'## The model in the package, on {title}', *sections]
+    if len(parts) == 1: sys.exit('no results yet: run the scripts that benchmarks/README.md names')
     return '\n\n'.join([*parts, FOOT]) + '\n'
 
 def main():

@@ -5,13 +5,13 @@ own DDIM and its averaged weights, and is scored by the Fréchet and the kernel 
 A peer runs in the faster of its two number formats, at its documented learning rate and at ours; both results are reported. How
 many steps fit into a budget, which the learning-rate schedules must know, is measured on throw-away contestants before. The clock
 counts the training steps alone. A second call goes on where --limit stopped the first."""
-import argparse, itertools, json, time
+import argparse, itertools, time
 from dataclasses import asdict, replace
 from functools import partial
 from contestants import PEERS, Ours, check_equal, count, gather, label, precisions, task
 from ddpm_lit.data import load_images
 from ddpm_lit.evaluation import compare, features
-from measure import destination, options, record, repeated, short, sync, timed, write
+from measure import destination, options, record, repeated, resumed, short, sync, timed, write
 
 
 def calibrate(make, task, seconds):
@@ -71,9 +71,7 @@ def main():
     result = record(args, parser) | dict(
         setting=dict(data=args.data, size=args.size, image_size=t.net.image_size, batch=t.batch, images=len(t.images), n=n, steps=steps),
         parameters={name: count(c.net) for name, c in built.items()}, missing=missing, runs=[])
-    if out and out.exists():
-        before = json.loads(out.read_text())
-        if all(before[k] == result[k] for k in ('machine', 'versions', 'commit', 'setting', 'seed')): result['runs'] = before['runs']
+    result['runs'] = resumed(out, result)
     for r in result['runs']: show(r)
     done = {(r['library'], r['lr'], r['budget'], r['seed']) for r in result['runs']}
     reference = 1000 if args.quick else len(t.images)

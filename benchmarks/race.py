@@ -31,7 +31,7 @@ def show(title, discipline):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    options(parser, limit=270)
+    options(parser, limit=400)
     parser.add_argument('--data', default='fashion-12k', help='see ddpm_lit.data.load_images')
     parser.add_argument('--compile', action='store_true', help='race our compiled network too')
     args = parser.parse_args()
@@ -53,8 +53,8 @@ def main():
     write(out, result)
 
     for how in ('ddim', 'ancestral'):
-        n, steps = t.batch if t.device.type == 'cuda' else min(16, t.batch), 2 if args.quick else 50
-        jobs = {name: partial(c.sample, n, steps, how) for name, c in found.items() if 'compiled' not in name}
+        n, steps = t.batch, 2 if args.quick else 50
+        jobs = {name: partial(c.sample, n, steps, how) for name, c in found.items() if type(c) is not Ours or name == next(iter(found))}   # ours has one way to draw
         result[how] = measured(jobs, n, t.device, 5*unit, steps=steps, n=n)
         show(f'{how}, {steps} steps, {n} images', result[how])
         write(out, result)

@@ -6,13 +6,13 @@
 __all__ = ['samplers', 'ddim', 'dpm_solver', 'interpolate', 'inpaint', 'check_settings', 'sample_batches', 'collect',
            'class_labels', 'new_folder', 'write_samples', 'draw', 'sample_run', 'main', 'command']
 
-# %% ../nbs/10_sampling.ipynb #f0f27ef7
-import json, math, os, shutil, sys
+# %% ../nbs/10_sampling.ipynb #69e20dbe
+import inspect, json, os, shutil, sys
 from functools import partial
 from pathlib import Path
 import torch
 from fastcore.meta import delegates
-from fastcore.script import call_parse
+from fastcore.script import anno_parser
 from safetensors.torch import save_file
 from tqdm import tqdm
 
@@ -238,8 +238,7 @@ def sample_run(
         if ranks()[0] == 0: return new_folder(out or (Path(run) if Path(run).is_dir() else Path())/'samples'/f'{sampler}-{len(ts) - 1}-seed{seed}', number=out is None,
             fill=partial(write_samples, images=images, frames=frames, settings=settings))
 
-# %% ../nbs/10_sampling.ipynb #a7f8c881
-@call_parse
+# %% ../nbs/10_sampling.ipynb #ff1024db
 @delegates(sample_run)
 def main(
     run:str, # folder that ddpm_lit_train wrote, file of save_pretrained, or fashion_mnist, the model in the package
@@ -251,8 +250,10 @@ def main(
     except KeyboardInterrupt: sys.exit('ddpm_lit_sample: interrupted, nothing was written')
     if folder: print('samples.png, chain.gif, images.safetensors and settings.json are in', folder)
 
-# %% ../nbs/10_sampling.ipynb #e0810ca7
+# %% ../nbs/10_sampling.ipynb #9ebad773
 def command():
-    "`ddpm_lit_sample`: as `main`, and with no argument at all on the model in the package."
-    if len(sys.argv) == 1: sys.argv.append('fashion_mnist')
-    main()
+    "`ddpm_lit_sample`: `main` with what was typed; with nothing, on the model in the package."
+    typed = vars(anno_parser(main, 'ddpm_lit_sample').parse_args(sys.argv[1:] or ['fashion_mnist']))
+    main(**{k: typed[k] for k in inspect.signature(main).parameters})
+
+if __name__ == '__main__' and '__file__' in globals(): command()      # python -m ddpm_lit.sampling
