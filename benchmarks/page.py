@@ -81,7 +81,7 @@ def race(d):
     walks = [f"{DISCIPLINES[k]}: {d[k]['n']} images at a time in {d[k]['steps']} steps" for k in ran if k != 'training']
     return f"""### Speed
 
-U-Nets of the size `{s['size']}`, {s['data']} at {s['image_size']}×{s['image_size']}, batch {s['batch']}. {'; '.join(walks)}. The ceiling is what a large matrix product reaches here: {ceiling}; a training step is counted as three forward passes.
+U-Nets of the size `{s['size']}`, {s['data']} at {s['image_size']}×{s['image_size']}, batch {s['batch']}. {'; '.join(walks)}. The ceiling is what a large matrix product reaches here: {ceiling}; a training step is counted as three forward passes. A share above 100 % is possible, since some algorithms for convolutions need fewer operations than are counted.
 
 {table(head, rows)}
 
