@@ -46,7 +46,7 @@ def finish(site):
     config = ConfigParser(delimiters=['='], interpolation=None)
     config.read(root/'settings.ini', encoding='utf-8')
     base, specs = config['DEFAULT']['doc_baseurl'].strip('/'), set()
-    own = re.compile(rf'href="{re.escape(config["DEFAULT"]["doc_host"])}/{re.escape(base)}/([\w.-]*)')
+    own = re.compile(rf'href="{re.escape(config["DEFAULT"]["doc_host"])}/{re.escape(base)}/([\w.-]*)(#\w+)?(?:\.\w+)?')   # a method has no anchor, its class has
     def here(page):
         "The page's own name: nbdev links to forward.html, which smalldocs calls 01_forward.html."
         return next((p.name for p in [site/page, *sorted(site.glob(f'[0-9][0-9]_{page}'))] if page and p.exists()), page or 'index.html')
@@ -57,7 +57,7 @@ def finish(site):
         text = CAPTION.sub(r'<p class="caption">\1</p>', COMMENT_LINK.sub(r'\1', text)).replace('>Exported source<', '>Code<')
         before, heading, exercises = text.partition('id="exercises"')
         text = before + heading + exercises.replace('<summary>Code</summary>', '<summary>Solution</summary>')
-        text = subscripts(own.sub(lambda m: f'href="{up}{here(m[1])}', text))
+        text = subscripts(own.sub(lambda m: f'href="{up}{here(m[1])}{m[2] or ""}', text))
         if page.name == 'index.html': text = text.replace('<span class="page-buttons">', f'<span class="page-buttons">{PAINT} ', 1)
         if page.name == '404.html': text = text.replace('<head>', f'<head><base href="/{base}/">', 1)
         page.write_text(text, encoding='utf-8')

@@ -18,7 +18,8 @@ def randn_like(x:torch.Tensor, # its shape, dtype and device are copied; floatin
     if not x.is_floating_point(): raise TypeError(f"x must be floating point (images in [-1, 1]), got {x.dtype}")
     if isinstance(generator, (list, tuple)):
         if len(generator) != len(x): raise ValueError(f"generator: {len(generator)} generators for a batch of {len(x)}; give one per image")
-        return torch.stack([torch.randn(x.shape[1:], generator=g, dtype=x.dtype, device=g.device) for g in generator]).to(x.device)
+        x, device = x.new_empty(x.shape, device=generator[0].device), x.device         # drawn where they live, moved once
+        return torch.stack([randn_like(xi, g) for xi, g in zip(x, generator)]).to(device)
     device = x.device if generator is None else generator.device
     return torch.randn(x.shape, generator=generator, dtype=x.dtype, device=device).to(x.device)
 
