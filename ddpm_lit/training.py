@@ -304,6 +304,7 @@ def process_group(
     with contextlib.redirect_stdout(io.StringIO() if dist.get_rank() else sys.stdout): yield device
     gather('done')               # nobody leaves while another still needs it
     dist.destroy_process_group()
+    time.sleep(1)                # its threads end a moment later; an interpreter that goes before them aborts
 
 # %% ../nbs/09_training.ipynb #eb80b2e0
 def matmul_rate(
