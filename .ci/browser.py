@@ -9,6 +9,7 @@ import argparse, configparser, functools, http.server, json, os, re, shutil, sub
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
 from playwright.sync_api import sync_playwright
+from checks import check, end
 from equations import TAG, read
 
 root = Path(__file__).resolve().parent.parent
@@ -17,7 +18,6 @@ AXE = 'axe-core@4.10.2'
 VIEWS = dict(light=dict(width=1300, color_scheme='light'), dark=dict(width=1300, color_scheme='dark'), phone=dict(width=390, color_scheme='light'))
 RAW = r'\$\$|\\tag\b|\\frac\b|\\begin\{|:::|^#\||Traceback \(most recent|KaTeX parse error|Error: |\{#|\{\{<'
 FIRST, LARGEST = 1_000_000, 4_000_000   # bytes that the first page and a chapter may load
-passed, failed = 0, []
 
 # What a page shows outside code: text, maths, pictures, links
 LOOK = r'''() => {
@@ -42,14 +42,6 @@ LOOK = r'''() => {
     wide: all('main *').filter(e => e.getBoundingClientRect().right > innerWidth + 1 && !inside(e, 'pre, .math, .katex, table, .sd-table, .cell-output-display, .frame-slider')).map(e => e.outerHTML.slice(0, 90)),
   }
 }'''
-
-
-def check(name, ok, detail=''):
-    "Count and print one check."
-    global passed
-    if ok: passed += 1
-    else: failed.append(name)
-    print(f"{'ok' if ok else 'FAILED'}: {name}" + ('' if ok else f': {str(detail)[:1500]}'), flush=True)
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
@@ -330,9 +322,7 @@ def main():
             frame(tabs['light'])
         if 'live.html' in names: painter(tabs['light'], args.site)
         browser.close()
-    for name in failed: print(f'failed: {name}')
-    print(f'{passed} passed, {len(failed)} failed')
-    sys.exit(bool(failed))
+    end()
 
 
 if __name__ == '__main__': main()

@@ -10,6 +10,7 @@ Prints one line per check and `N passed, N failed` last; exits with 1 if anythin
 import argparse, ast, json, os, re, subprocess, sys, tempfile, time
 from configparser import ConfigParser
 from pathlib import Path
+from checks import check, end
 
 root = Path(__file__).resolve().parent.parent
 URL = 'https://github.com/ddpm-lit/ddpm_lit'
@@ -21,15 +22,6 @@ COLAB = '''torch==2.11.0 torchvision==0.26.0 numpy==2.0.2 matplotlib==3.10.0 pil
     notebook==6.5.7 nbclient==0.10.4'''.split()
 GUARD = "__import__('ddpm_lit')"   # the cell that installs the package has this in it
 PROVIDES = dict(torchvision=['PIL', 'numpy'], ipywidgets=['IPython', 'psutil'])   # what comes with a requirement, or with any Jupyter
-passed, failed = 0, []
-
-
-def check(name, ok, detail=''):
-    "Count and print one check."
-    global passed
-    if ok: passed += 1
-    else: failed.append(name)
-    print(f"{'ok' if ok else 'FAILED'}: {name}" + ('' if ok else f'\n{str(detail)[-4000:]}'), flush=True)
 
 
 def environment(folder, python):
@@ -141,9 +133,7 @@ def main():
             start, cells = time.time(), [c for c in code(nb) if cuda == 'True' or not c.startswith('#| cuda')]
             said, error = run(python, cells, here, env)
             check(f'{nb.name} runs from top to bottom ({time.time() - start:.0f} s)', not error, error)
-    for name in failed: print(f'failed: {name}')
-    print(f'{passed} passed, {len(failed)} failed')
-    sys.exit(bool(failed))
+    end()
 
 
 if __name__ == '__main__': main()

@@ -9,6 +9,7 @@ Prints one line per check and `N passed, N failed` last; exits with 1 if anythin
 """
 import json, sys
 from pathlib import Path
+from checks import check, end
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
@@ -27,15 +28,6 @@ for c in controls:
     c.value = before
 print(json.dumps(dict(version=ipywidgets.__version__, kind=type(panel).__name__, slider='frame-slider' in picture.value, controls=report)))
 '''
-passed, failed = 0, []
-
-
-def check(name, ok, detail=''):
-    "Count and print one check."
-    global passed
-    if ok: passed += 1
-    else: failed.append(name)
-    print(f"{'ok' if ok else 'FAILED'}: {name}" + ('' if ok else f': {str(detail)[-1500:]}'), flush=True)
 
 
 class Attended(NotebookClient):
@@ -81,9 +73,7 @@ def main():
     for name, nb in notebooks.items():
         saved(name, nb)
         move(name, nb)
-    for name in failed: print(f'failed: {name}')
-    print(f'{passed} passed, {len(failed)} failed')
-    sys.exit(bool(failed))
+    end()
 
 
 if __name__ == '__main__': main()

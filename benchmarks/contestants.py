@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ddpm_lit.data import DeviceLoader, ImageSet, load_images
 from ddpm_lit.noise_prediction import Denoiser
 from ddpm_lit.sampling import sample_batches, samplers
-from ddpm_lit.training import TrainConfig, Trainer, defaults, fast_path
+from ddpm_lit.training import TrainConfig, Trainer, autocast, defaults, fast_path
 from ddpm_lit.unet import UNet, UNetConfig
 from ddpm_lit.viz import to_uint8
 
@@ -44,7 +44,7 @@ class Contestant:
         self.task, self.dtype, self.images = task, dtype, task.loader()
         torch.manual_seed(task.seed)
 
-    def autocast(self): return torch.autocast(self.task.device.type, self.dtype, enabled=self.dtype != torch.float32)
+    def autocast(self): return autocast(self.task.device, self.dtype)
 
     def sample(self, n, steps, how='ddim'):   # how: 'ddim' or 'ancestral'
         "n images as uint8 `[n, C, H, W]` on the CPU."
@@ -76,9 +76,8 @@ class Ours(Contestant):
         t, m = self.trainer, self.task.net
         walk = partial(samplers[how][0], steps=steps)
         denoise = Denoiser(t.ema.model, t.schedule, t.config.prediction)
-        with self.autocast():
-            chain = sample_batches(denoise, (m.in_channels, m.image_size, m.image_size), walk, n, CHUNK, self.task.seed, self.task.device)
-            return torch.cat([to_uint8(x).cpu() for _, s, x, _ in chain if s == 0])
+        chain = sample_batches(denoise, (m.in_channels, m.image_size, m.image_size), walk, n, CHUNK, self.task.seed, self.task.device)
+        return torch.cat([to_uint8(x).cpu() for _, s, x, _ in chain if s == 0])
 
 
 class Diffusers(Contestant):

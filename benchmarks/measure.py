@@ -5,6 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 import torch
 from ddpm_lit.evaluation import machine
+from ddpm_lit.training import matmul_rate
 from ddpm_lit.viz import write_atomic
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -59,9 +60,7 @@ def ratios(times, pairs):
 
 def ceiling(device, dtype):
     "TFLOP/s of the largest matrix product this device does well: the best of ten."
-    n = 8192 if device.type == 'cuda' else 2048
-    a, b = torch.randn(2, n, n, device=device).to(dtype)
-    return short(2*n**3/min(timed(lambda: a @ b, device) for _ in range(10))/1e12)
+    return short(matmul_rate(device, dtype, 10)/1e12)
 
 def installed(name):
     try: return version(name)

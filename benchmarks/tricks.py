@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from contestants import Ours, fast_path, task
 from ddpm_lit.closed_form import NoiseSchedule
 from ddpm_lit.noise_prediction import ddpm_loss
-from ddpm_lit.training import EMA, ema_decay
+from ddpm_lit.training import EMA, autocast, ema_decay
 from ddpm_lit.unet import UNet
 from ddpm_lit.viz import to_float
 from measure import alternate, destination, options, rates, ratios, record, repeated, short, spread, steps_for, timed, write
@@ -84,7 +84,7 @@ def bare_step(trainer):
     x, t = trainer.batch()[0], torch.full((trainer.config.batch_size,), 500, device=trainer.device)
     noise = torch.randn_like(x)
     def step():
-        with torch.autocast(trainer.device.type, trainer.dtype, enabled=trainer.dtype != torch.float32): loss = trainer.loss(x, y=None, t=t, noise=noise).mean()
+        with autocast(trainer.device, trainer.dtype): loss = trainer.loss(x, y=None, t=t, noise=noise).mean()
         loss.backward()
         trainer.optimizer.step()
         trainer.optimizer.zero_grad()
