@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Train the shipped classifier of chapter 11 again, from a fixed seed: about 3 minutes on one core.
+"""Train the shipped classifier of chapter 12 again, from a fixed seed: about 3 minutes on one core.
 
 usage: make_classifier.py [PATH]     default: ddpm_lit/assets/classifier.safetensors
 The same machine and torch version give the same file; another one gives a classifier as good, not the same one,

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Plant known mistakes into the exported code, one at a time, and see whether the chapters' own checks catch them.
 
-mutations.json lists the mistakes: in which chapter, which text of its exported cells (it must occur exactly once) becomes
+mistakes/CHAPTER.json lists the mistakes of a chapter: which text of its exported cells (it must occur exactly once) becomes
 which other. A chapter runs once, unchanged, on a copy of the project. Where it reaches a cell that a mistake belongs to,
 a fork of the process runs on with the mistake, in the cell and in the module on disk, to the first cell that fails; then
 the files are put back. If that cell fails by an assertion, the mistake is `caught`, by the equations the cell checks or in
@@ -113,6 +113,11 @@ def run_chapter(chapter, mistakes):
     return verdicts
 
 
+def planted():
+    "All mistakes of all chapters."
+    return [m | {'chapter': p.stem} for p in sorted((root/'.ci/mistakes').glob('*.json')) for m in json.loads(p.read_text(encoding='utf-8'))]
+
+
 def chosen(args, mistakes):
     "Chapter -> its mistakes, of those asked for."
     chapters = sorted({m['chapter'] for m in mistakes})
@@ -127,7 +132,7 @@ def main(args):
     os.environ.update(OMP_NUM_THREADS='1', MKL_NUM_THREADS='1')
     import execnb.shell, matplotlib.pyplot, sympy, torch, torchvision   # once, before the forks
     torch.set_num_threads(1)
-    start, work = time.time(), chosen(args, json.loads((root/'.ci/mutations.json').read_text(encoding='utf-8')))
+    start, work = time.time(), chosen(args, planted())
     with multiprocessing.get_context('fork').Pool(len(os.sched_getaffinity(0)), maxtasksperchild=1) as pool:
         verdicts = sum(pool.starmap(run_chapter, work.items(), chunksize=1), [])
     caught, failed = verdicts.count('caught'), verdicts.count('CONTROL')

@@ -34,7 +34,7 @@ FOOT = """## What is comparable
 - **Images.** All read from our loader, on the device. What the peers' own reading of image files costs is left out, in their favour.
 - **Number formats.** Both peers document fp32 as their default and mixed precision as an option; both are raced. Ours picks what the device does well; its training is raced in fp32 as well.
 - **Sampling.** Each library's own samplers with the averaged weights, under autocast where the training was. denoising-diffusion-pytorch has ancestral sampling in fewer steps only as its DDIM with η = 1, so that is what it runs. Ours gives every image a random generator of its own, so that an image does not depend on the batch it is in; the time for that counts.
-- **Quality.** Equal wall-clock time for training alone; scores in the features of [chapter 11](11_evaluation.ipynb)'s classifier, which are not comparable with published FIDs. Prediction target and noise schedule are each library's own, so this compares recipes as much as code. A peer runs in the faster of its formats, at its documented learning rate and at ours. Schedules of the learning rate are cut to the number of steps that a short test says will fit.
+- **Quality.** Equal wall-clock time for training alone; scores in the features of [chapter 12](12_evaluation.ipynb)'s classifier, which are not comparable with published FIDs. Prediction target and noise schedule are each library's own, so this compares recipes as much as code. A peer runs in the faster of its formats, at its documented learning rate and at ours. Schedules of the learning rate are cut to the number of steps that a short test says will fit.
 
 To repeat it: `pip install -e ".[bench]"`, the commands above, then `python benchmarks/page.py`."""
 
@@ -213,7 +213,7 @@ def classifiers(d):
     rows = [['all', *(f'{mean(k, on):.2%}'[:-1] + error(k, on) for k, on, _ in asked)]] + [[g, *(f'{100*mean(k, on, c):.1f}' for k, on, _ in asked)] for c, g in enumerate(GARMENTS)]
     return f"""### What independent classifiers say
 
-{d['n']:,} images, as many of each class, drawn with their class in {d['steps']} steps of {d['sampler']} at {number(d['images_per_s'])} images/s. The classifiers are built and trained like that of [chapter 11](11_evaluation.ipynb), from other seeds: one on the {d['n']:,} real training images, one in the same number of steps on the samples alone. Per cent right{', mean and spread over the seeds ' + ', '.join(str(r['seed']) for r in kinds['real']) if len(kinds['real']) > 1 else ''}; the test images are real and were seen by neither model nor classifiers. If the samples were as good as new real images, the columns would agree.
+{d['n']:,} images, as many of each class, drawn with their class in {d['steps']} steps of {d['sampler']} at {number(d['images_per_s'])} images/s. The classifiers are built and trained like that of [chapter 12](12_evaluation.ipynb), from other seeds: one on the {d['n']:,} real training images, one in the same number of steps on the samples alone. Per cent right{', mean and spread over the seeds ' + ', '.join(str(r['seed']) for r in kinds['real']) if len(kinds['real']) > 1 else ''}; the test images are real and were seen by neither model nor classifiers. If the samples were as good as new real images, the columns would agree.
 
 {table(['class', *(title for *_, title in asked)], rows)}
 

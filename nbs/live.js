@@ -1,5 +1,5 @@
 // Paints images from noise on this page: the schedule and the weights come from live.json and live.onnx, the network
-// runs in WebAssembly, and the samplers are those of chapter 10, line by line.
+// runs in WebAssembly, and the samplers are those of chapter 11, line by line.
 
 // mulberry32 through Box and Muller, the same numbers as `noise` in .ci/make_live.py
 function normals(seed) {
