@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 from ddpm_lit.forward import image_generators
 from ddpm_lit.noise_prediction import ancestral
 from ddpm_lit.sampling import ddim, dpm_solver
-from ddpm_lit.training import load_run
+from ddpm_lit.runs import load_run
 
 nbs = Path(__file__).resolve().parent.parent/'nbs'
 tolerance, biggest = 1e-4, 4_000_000   # of the graph against PyTorch; bytes

@@ -10,7 +10,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from ddpm_lit.data import DeviceLoader, ImageSet, load_images
 from ddpm_lit.noise_prediction import Denoiser
 from ddpm_lit.sampling import sample_batches, samplers
-from ddpm_lit.training import TrainConfig, Trainer, autocast, defaults, fast_path
+from ddpm_lit.runs import Run, defaults
+from ddpm_lit.training import TrainConfig, autocast, fast_path
 from ddpm_lit.unet import UNet, UNetConfig
 from ddpm_lit.viz import to_uint8
 
@@ -67,7 +68,7 @@ class Ours(Contestant):
         usual = defaults(task.device)
         asked = {k: v for k, v in dict(lr=lr or usual.get('lr'), warmup=warmup or usual.get('warmup')).items() if v}
         config = TrainConfig(model=task.net, steps=steps, batch_size=task.batch, seed=task.seed, **asked)
-        self.trainer = Trainer(config, UNet(task.net), self.images, run, task.device, compile)
+        self.trainer = Run(run, config, UNet(task.net), self.images, task.device, compile)
         self.trainer.dtype = self.dtype
         self.net, self.lr, self.warmup = self.trainer.model, config.lr, config.warmup
         self.train_step = self.trainer.step

@@ -19,8 +19,8 @@ from ddpm_lit.elbo import bits_per_dim, vlb_terms
 from ddpm_lit.evaluation import compare, features, train_classifier
 from ddpm_lit.noise_prediction import ancestral, timesteps
 from ddpm_lit.sampling import class_labels, ddim, dpm_solver, sample_batches
-from ddpm_lit.training import (Probe, TrainConfig, Trainer, load_config, load_pretrained, load_run, new_run, read_metrics, ready,
-                               save_config, save_pretrained)
+from ddpm_lit.runs import Run, load_config, load_pretrained, load_run, new_run, read_metrics, ready, save_config, save_pretrained
+from ddpm_lit.training import Probe, TrainConfig
 from ddpm_lit.unet import UNet, UNetConfig
 from ddpm_lit.viz import to_float, to_uint8
 from measure import ROOT, destination, options, record, repeated, resumed, short, steps_for, timed, write
@@ -78,7 +78,7 @@ def train(args, result, start, run):
     if not run.exists(): new_run(run, config)
     torch.manual_seed(config.seed)
     loader = DeviceLoader(train, config.batch_size, device, torch.Generator().manual_seed(config.seed))
-    trainer = Trainer(config, UNet(config.model), loader, run, device, device.type == 'cuda', Probe.make(test, config.noise_schedule(), device=device))
+    trainer = Run(run, config, UNet(config.model), loader, device, device.type == 'cuda', Probe.make(test, config.noise_schedule(), device=device))
     trainer.load()
     if trainer.n == 0:
         steps = calibrate(trainer, start + (2 if args.quick else 60*args.minutes), .2 if args.quick else 5)

@@ -5,8 +5,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 import torch
 from ddpm_lit.evaluation import machine
+from ddpm_lit.runs import write_atomic
 from ddpm_lit.training import matmul_rate
-from ddpm_lit.viz import write_atomic
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ('torch', 'numpy', 'diffusers', 'denoising-diffusion-pytorch', 'ema-pytorch', 'accelerate')

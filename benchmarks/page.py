@@ -9,7 +9,7 @@ import json, statistics, sys
 from itertools import groupby
 from pathlib import Path
 from ddpm_lit.data import GARMENTS
-from ddpm_lit.viz import write_atomic
+from ddpm_lit.runs import write_atomic
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE, RESULTS = ROOT/'nbs/benchmarks.md', ROOT/'results'

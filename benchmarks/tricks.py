@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What each trick of our trainer gains on this device. From a plain loop (fp32, default memory layout, a `DataLoader` on the host,
 an optimiser and an average that go through the weights one by one, a look at the loss at every step), one trick after the other is
-added; all loops run by turns in one process. Then attention, fused and by hand, and what `Trainer.fit` costs over the bare step."""
+added; all loops run by turns in one process. Then attention, fused and by hand, and what `Run.fit` costs over the bare step."""
 import argparse, itertools, tempfile
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -91,7 +91,7 @@ def bare_step(trainer):
     return step
 
 def fit(trainer, k):
-    "k steps of `Trainer.fit` with its log, without its checkpoints and pictures."
+    "k steps of `Run.fit` with its log, without its checkpoints and pictures."
     trainer.config = replace(trainer.config, steps=trainer.n + k, checkpoint_every=10**9, sample_every=10**9)
     with mock.patch.object(trainer, 'save', lambda: None): trainer.fit(progress=False)
 
@@ -137,11 +137,11 @@ def main():
         trainer = Ours(t, run=run).trainer
         bare = bare_step(trainer)
         k = max(trainer.config.log_every, steps_for(bare, t.device, unit/5))
-        times = alternate({'bare step': repeated(bare, k), 'Trainer.step': repeated(trainer.step, k), 'Trainer.fit': partial(fit, trainer, k)}, t.device, 5*unit)
+        times = alternate({'bare step': repeated(bare, k), 'Trainer.step': repeated(trainer.step, k), 'Run.fit': partial(fit, trainer, k)}, t.device, 5*unit)
         saves = [timed(partial(checkpoint, trainer), t.device) for _ in range(5)]
         result['fit'] = dict(steps_a_round=k, log_every=trainer.config.log_every, images_per_s=rates(times, k*t.batch), checkpoint_seconds=spread(saves),
                              checkpoint_every=Ours(t).trainer.config.checkpoint_every,
-                             ratios=ratios(times, [('Trainer.step', 'bare step'), ('Trainer.fit', 'Trainer.step'), ('Trainer.fit', 'bare step')]))
+                             ratios=ratios(times, [('Trainer.step', 'bare step'), ('Run.fit', 'Trainer.step'), ('Run.fit', 'bare step')]))
     show('what fit costs', result['fit']['ratios'])
     print(f"  a checkpoint: {result['fit']['checkpoint_seconds']['median']:.3f} s")
     write(out, result)

@@ -31,8 +31,9 @@ from .forward import image_generators
 from .elbo import bits_per_dim, vlb_terms
 from .noise_prediction import timesteps
 from .data import GARMENTS, ImageSet, check_images, load_images
-from .training import gather, last_checkpoint, load_run, pick_device, process_group, ranks
-from .sampling import check_settings, collect, new_folder, sample_batches, samplers
+from .training import pick_device
+from .runs import gather, last_checkpoint, load_run, new_folder, process_group, ranks
+from .sampling import check_settings, collect, sample_batches, samplers
 
 # %% ../nbs/12_evaluation.ipynb #c015a800
 def frechet_distance(

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['samplers', 'ddim', 'dpm_solver', 'interpolate', 'inpaint', 'check_settings', 'sample_batches', 'collect',
-           'class_labels', 'new_folder', 'write_samples', 'draw', 'sample_run', 'main', 'command']
+           'class_labels', 'write_samples', 'draw', 'sample_run', 'main', 'command']
 
 # %% ../nbs/11_sampling.ipynb #69e20dbe
 import inspect, json, os, shutil, sys
@@ -17,12 +17,13 @@ from safetensors.torch import save_file
 from tqdm import tqdm
 
 # %% ../nbs/11_sampling.ipynb #3fbf8661
-from .viz import image_grid, save_gif, save_png, to_uint8
+from .viz import enlarge, image_grid, save_gif, save_png, to_uint8
 from .forward import image_generators, randn_like
 from .closed_form import at, q_sample
 from .reverse import reverse_var
 from .noise_prediction import timesteps, ancestral
-from .training import autocast, enlarge, gather, load_pretrained, load_run, pick_device, process_group, ranks
+from .training import autocast, pick_device
+from .runs import gather, load_pretrained, load_run, new_folder, process_group, ranks
 
 # %% ../nbs/11_sampling.ipynb #5d183ddd
 @torch.no_grad()
@@ -165,26 +166,6 @@ def class_labels(
     if num_classes is None: raise ValueError(f"label = {label} was asked for, but this model was trained without classes")
     if not -1 <= label < num_classes: raise ValueError(f"label must lie in 0 ... {num_classes - 1}, or be -1 for all in turn, got {label}")
     return torch.arange(n) % num_classes if label == -1 else torch.full((n,), label)
-
-# %% ../nbs/11_sampling.ipynb #fe579da0
-def new_folder(
-    wanted,  # folder to make
-    fill,    # `fill(folder)` writes into it
-    number,  # if `wanted` exists: True tries wanted-2, wanted-3, …; False is an error
-):           # the folder made
-    "Fill a hidden neighbour, then rename it: the folder appears complete or not at all, and none is overwritten."
-    wanted = Path(wanted)
-    wanted.parent.mkdir(parents=True, exist_ok=True)
-    tmp = wanted.with_name(f'.{wanted.name}.{os.getpid()}.tmp')
-    try:
-        tmp.mkdir()
-        fill(tmp)
-        k, out = 1, wanted
-        while out.exists() and number: out = wanted.with_name(f'{wanted.name}-{(k := k + 1)}')
-        if out.exists(): raise FileExistsError(f"out = {str(out)!r} exists already, and nothing is overwritten")
-        os.rename(tmp, out)
-    finally: shutil.rmtree(tmp, ignore_errors=True)
-    return out
 
 # %% ../nbs/11_sampling.ipynb #08fb79c5
 def write_samples(
