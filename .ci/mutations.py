@@ -33,13 +33,13 @@ def code_cells(chapter):
 def exported(source): return source.startswith('#| export')
 
 
-def in_fork(f):
+def in_fork(f, limit=LIMIT_S):
     "What `f()`, which must be fit for JSON, says in a fork of this process; None if it does not come to an end."
     r, w = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.setpgrp()
-        signal.alarm(LIMIT_S)
+        signal.alarm(limit)
         try: os.write(w, json.dumps(f()).encode())
         finally: os._exit(0)
     os.close(w)
