@@ -9,7 +9,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from ddpm_lit.data import DeviceLoader, ImageSet, load_images
 from ddpm_lit.noise_prediction import Denoiser
-from ddpm_lit.sampling import sample_batches, samplers
+from ddpm_lit.sampling import sample
 from ddpm_lit.runs import Run, defaults
 from ddpm_lit.training import TrainConfig, autocast, fast_path
 from ddpm_lit.unet import UNet, UNetConfig
@@ -61,7 +61,7 @@ class Contestant:
 
 
 class Ours(Contestant):
-    "`Trainer.step` as `ddpm_lit_train` takes it, and `sample_batches`; `dtype=None`: the trainer's own choice."
+    "`Trainer.step` as `ddpm_lit_train` takes it, and `sample`; `dtype=None`: the trainer's own choice."
     library = 'ddpm_lit'
     def __init__(self, task, dtype=None, lr=None, warmup=None, steps=FOREVER, compile=False, run='.'):
         super().__init__(task, dtype or fast_path(task.device)[0])
@@ -74,11 +74,9 @@ class Ours(Contestant):
         self.train_step = self.trainer.step
 
     def sample(self, n, steps, how='ddim'):
-        t, m = self.trainer, self.task.net
-        walk = partial(samplers[how][0], steps=steps)
+        t = self.trainer
         denoise = Denoiser(t.ema.model, t.schedule, t.config.prediction)
-        chain = sample_batches(denoise, (m.in_channels, m.image_size, m.image_size), walk, n, CHUNK, self.task.seed, self.task.device)
-        return torch.cat([to_uint8(x).cpu() for _, s, x, _ in chain if s == 0])
+        return sample(denoise, n, how, steps, seed=self.task.seed, batch=CHUNK)
 
 
 class Diffusers(Contestant):

@@ -10,26 +10,26 @@ fastai       the protocol of the figures in fast.ai's course: 2,048 images again
 Every part but train judges --model, writes as it goes, and goes on where --limit stopped it when it is called again."""
 import argparse, hashlib, itertools, statistics, tempfile, time
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 import torch
 from contestants import FOREVER, count
 from ddpm_lit.data import DeviceLoader, ImageSet, load_images
 from ddpm_lit.elbo import bits_per_dim, vlb_terms
 from ddpm_lit.evaluation import compare, features, train_classifier
-from ddpm_lit.noise_prediction import ancestral, timesteps
-from ddpm_lit.sampling import class_labels, ddim, dpm_solver, sample_batches
-from ddpm_lit.runs import Run, load_config, load_pretrained, load_run, new_run, read_metrics, ready, save_config, save_pretrained
+from ddpm_lit.noise_prediction import timesteps
+from ddpm_lit.sampling import class_labels, load_denoiser, sample
+from ddpm_lit.runs import Run, load_config, load_pretrained, new_run, read_metrics, ready, save_config, save_pretrained
 from ddpm_lit.training import Probe, TrainConfig
 from ddpm_lit.unet import UNet, UNetConfig
-from ddpm_lit.viz import to_float, to_uint8
+from ddpm_lit.viz import to_float
 from measure import ROOT, destination, options, record, repeated, resumed, short, steps_for, timed, write
 
 SHIPPED, RUN = ROOT/'ddpm_lit/assets/fashion_mnist.safetensors', Path('runs/fashion_mnist')
 NET = UNetConfig(32, 1, channels=64, mults=(1, 2, 2), blocks=1, attn=(16, 8), num_classes=10)   # 4.6 M parameters, 9.3 MB in fp16
 RECIPE = TrainConfig('FashionMNIST', NET, prediction='v', schedule='cosine', no_class=.1, steps=FOREVER, batch_size=512, lr=1.5e-3, warmup=500, log_every=100)
 QUICK = TrainConfig(model=replace(NET, channels=32, mults=(1, 1), attn=()), steps=FOREVER, batch_size=8, warmup=2, log_every=2)
-SAMPLERS = {'ancestral, β̃': partial(ancestral, var='beta_tilde'), 'ancestral, β': partial(ancestral, var='beta'), 'DDIM': ddim, 'DPM-Solver++(2M)': dpm_solver}
+SAMPLERS = {'ancestral, β̃': dict(sampler='ancestral', var='beta_tilde'), 'ancestral, β': dict(sampler='ancestral', var='beta'),
+            'DDIM': dict(sampler='ddim'), 'DPM-Solver++(2M)': dict(sampler='dpm_solver')}
 
 
 def recipe(args): return replace(QUICK if args.quick else RECIPE, seed=args.seed)
@@ -42,19 +42,16 @@ def images(args, size):
 def model(args):
     "The Denoiser to be judged; --quick takes an untrained one unless another is named."
     if args.quick and args.model == 'fashion_mnist': return ready(UNet(recipe(args).model), recipe(args), args.device)
-    return (load_run if Path(args.model).is_dir() else load_pretrained)(args.model, device=args.device)[0]
+    return load_denoiser(args.model, args.device)
 
 def fingerprint(net): return hashlib.sha256(b''.join(v.cpu().numpy().tobytes() for v in net.state_dict().values())).hexdigest()[:16]
 
-def draw(denoise, sampler, steps, n, seed, device, labels=None):
+def draw(denoise, sampler, steps, n, seed, device, label=None):
     "n images, uint8 `[n, C, H, W]` on the CPU, and the seconds it took."
-    m, parts = denoise.model.config, []
-    def work():
-        for _, s, x, _ in sample_batches(denoise, (m.in_channels, m.image_size, m.image_size), partial(SAMPLERS[sampler], steps=steps), n,
-                                         1500 if device.type == 'cuda' else 250, seed, device, labels):
-            if s == 0: parts.append(to_uint8(x).cpu())
+    images, batch = [], 1500 if device.type == 'cuda' else 250
+    work = lambda: images.append(sample(denoise, n, steps=steps, label=label, seed=seed, batch=batch, **SAMPLERS[sampler]))
     seconds = timed(work, device)
-    return torch.cat(parts), seconds
+    return images[0], seconds
 
 def cloud(x, device): return features(x, batch_size=1000 if device.type == 'cuda' else 100, device=device).to(device)
 
@@ -126,8 +123,8 @@ def classifiers(args, denoise, result, start):
     "Yields results that grow by one classifier at a time: trained on real images, and in the same way on as many samples."
     device, (real, test) = torch.device(args.device), images(args, denoise.model.config.image_size)
     n, (sampler, k) = len(real), ('DDIM', 2 if args.quick else 50)
-    labels = class_labels(-1, n, denoise.model.config.num_classes)
-    x, seconds = draw(denoise, sampler, k, n, args.seed, device, labels)
+    labels = class_labels('all', n, denoise.model.config.num_classes)
+    x, seconds = draw(denoise, sampler, k, n, args.seed, device, 'all')
     samples = ImageSet(x, labels, real.classes)
     result |= dict(sampler=sampler, steps=k, n=n, images_per_s=short(n/seconds))
     for seed, (name, data) in itertools.product(range(args.seed + 1, args.seed + (2 if args.quick else 4)), dict(real=real, samples=samples).items()):

@@ -200,7 +200,7 @@ Fréchet (FD) and kernel (KD) distance of {d['runs'][0]['n']:,} images, drawn wi
 
 {block('images/s', lambda r: number(r['images_per_s']))}
 
-The time is that of `sample_batches`, with a random generator for each image: what draws fresh noise in every step pays for it.
+The time is that of `sample`, with a random generator for each image: what draws fresh noise in every step pays for it.
 
 {where(d)}"""
 

@@ -6,8 +6,8 @@
 __all__ = ['frechet_distance', 'moments', 'Classifier', 'halve_and_shift', 'train_classifier', 'save_classifier',
            'load_classifier', 'features', 'cubic_kernel', 'mean_kernel', 'within', 'kernel_distance', 'half_spread',
            'draw_like', 'Score', 'check_count', 'compare', 'class_report', 'nearest', 'copies', 'neighbour_sheet',
-           'check_comparable', 'evaluate', 'inception', 'read_samples', 'draw_samples', 'bits_of', 'summary', 'report',
-           'machine', 'judge', 'evaluate_run', 'main']
+           'check_comparable', 'evaluate', 'inception', 'read_samples', 'bits_of', 'summary', 'report', 'machine',
+           'judge', 'evaluate_run', 'main']
 
 # %% ../nbs/12_evaluation.ipynb #b508478a
 import hashlib, json, math, platform, sys, time
@@ -29,11 +29,10 @@ from . import __version__
 from .viz import image_grid, pixels, to_float, to_uint8
 from .forward import image_generators
 from .elbo import bits_per_dim, vlb_terms
-from .noise_prediction import timesteps
 from .data import GARMENTS, ImageSet, check_images, load_images
 from .training import pick_device
 from .runs import gather, last_checkpoint, load_run, new_folder, process_group, ranks
-from .sampling import check_settings, collect, sample_batches, samplers
+from .sampling import check_settings, sample, sampler_times
 
 # %% ../nbs/12_evaluation.ipynb #c015a800
 def frechet_distance(
@@ -365,24 +364,6 @@ def read_samples(
     return x[:, :1].contiguous() if (x == x[:, :1]).all() else x.contiguous()
 
 # %% ../nbs/12_evaluation.ipynb #c648a9d6
-def draw_samples(
-    denoise,      # Denoiser
-    shape,        # (C, H, W)
-    n:int,        # images
-    sampler:str,  # 'ddim', 'ancestral' or 'dpm'
-    steps:int,    # of the sampler; None: its usual number
-    seed:int=0,
-    device='cpu', # of the denoiser
-)->torch.Tensor:  # uint8 `[n, C, H, W]`, the images that `ddpm_lit_sample` draws with this seed
-    "Samples for judging, kept in memory, with a bar on stderr."
-    walk, usual, _ = samplers[sampler]
-    ts, out = timesteps(denoise.schedule.T, usual if steps is None else steps), {}
-    with tqdm(total=math.ceil(n/250/ranks()[1])*(len(ts) - 1), unit='step', desc=f'{n} images', disable=None) as bar:
-        for i, s, x, _ in sample_batches(denoise, shape, partial(walk, steps=ts), n, 250, seed, device):
-            bar.update()
-            if s == 0: out[i] = to_uint8(x).cpu()
-    return collect(out)
-
 def bits_of(
     denoise,             # Denoiser
     images:torch.Tensor, # uint8 `[N, C, H, W]`, held-out, N ≥ 2
@@ -462,8 +443,8 @@ def judge(run, is_run, n, sampler, steps, bits, seed, features_in, data, root, d
     check_comparable(shape, n, train, held_out, extractor or classifier.features, classifier, device)
     result = {'what': run.resolve().name, 'data': data, 'size': shape[-1], 'seed': seed, 'features': features_in}
     if is_run:
-        samples = draw_samples(denoise, shape, n, sampler, steps, seed, device)
-        result |= {'step': int(last_checkpoint(run).name), 'sampler': sampler, 'sampler_steps': steps or samplers[sampler][1] or config.T,
+        samples = sample(denoise, n, sampler, steps, seed=seed, batch=250, progress=ranks()[0] == 0)
+        result |= {'step': int(last_checkpoint(run).name), 'sampler': sampler, 'sampler_steps': len(sampler_times(config.T, sampler, steps)) - 1,
                    'prediction': config.prediction, 'schedule': config.schedule, 'T': config.T}
         if bits: result['bits_per_dim'] = bits_of(denoise, held_out.images[:bits], seed, device)
     result |= evaluate(samples, train, held_out, extractor, classifier, seed, device)
@@ -474,8 +455,8 @@ def judge(run, is_run, n, sampler, steps, bits, seed, features_in, data, root, d
 def evaluate_run(
     run:str,                     # run of ddpm_lit_train, folder of ddpm_lit_sample or of images, or .npy/.npz/.safetensors of bytes
     n:int=None,                  # number of images [1000 drawn from a run, all of a folder or file]
-    sampler:str='ddim',          # for a run: ddim, ancestral or dpm
-    steps:int=None,              # for a run: number of steps [50 for ddim, all T for ancestral, 20 for dpm]
+    sampler:str='ddim',          # for a run: ddim, ancestral or dpm_solver
+    steps:int=None,              # for a run: number of steps [50 for ddim, all T for ancestral, 20 for dpm_solver]
     bits:int=16,                 # for a run: held-out images for bits/dim, each costs T evaluations; 0 leaves it out
     seed:int=0,                  # of the samples, the floor and the spread
     features_in:str='shipped',   # where to measure: shipped, inception, or a file of save_classifier
@@ -485,7 +466,8 @@ def evaluate_run(
     device:str=None,             # cpu, cuda, cuda:1, ... [cuda if there is one]
 )->tuple:                        # what stands in the JSON, and the new folder (False in all processes of `torchrun` but the first)
     "Judge a run or images: `evaluation.json` and a one-page `report.png` in a new folder."
-    check_settings(1 if n is None else n, sampler, 0., 'beta_tilde', 1, out)
+    check_settings(1 if n is None else n, sampler)
+    if out is not None and Path(out).exists(): raise FileExistsError(f"out = {str(out)!r} exists already, and nothing is overwritten")
     if bits < 0 or bits == 1: raise ValueError(f"bits must be at least 2, for a standard error, or 0 for none; got {bits}")
     run = Path(run).expanduser()
     if not run.exists(): raise FileNotFoundError(f"run = {str(run)!r} does not exist")
