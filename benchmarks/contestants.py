@@ -28,7 +28,7 @@ class Task:
     device: torch.device
     seed: int
 
-    def loader(self): return DeviceLoader(self.images, self.batch, self.device, torch.Generator().manual_seed(self.seed))
+    def loader(self): return DeviceLoader(self.images, self.batch, self.device, self.seed)
 
 def task(size, device, seed=0, data='fashion-12k', batch=None):
     "Grey garments at the resolution of the named U-Net: 16×16 for `tiny`, 32×32 for `small` and `base`."

@@ -74,7 +74,7 @@ def train(args, result, start, run):
     train, test = images(args, config.model.image_size)
     if not run.exists(): new_run(run, config)
     torch.manual_seed(config.seed)
-    loader = DeviceLoader(train, config.batch_size, device, torch.Generator().manual_seed(config.seed))
+    loader = DeviceLoader(train, config.batch_size, device, config.seed)
     trainer = Run(run, config, UNet(config.model), loader, device, device.type == 'cuda', Probe.make(test, config.noise_schedule(), device=device))
     trainer.load()
     if trainer.n == 0:

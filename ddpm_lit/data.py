@@ -15,6 +15,7 @@ import numpy as np, torch
 import torch.nn.functional as F
 from PIL import Image, ImageOps
 from tqdm.auto import tqdm
+from .forward import image_generators
 from .viz import to_float
 
 # %% ../nbs/07_data.ipynb #b71b28bf
@@ -192,7 +193,7 @@ def epoch_order(
     e:int,    # epoch, 0, 1, 2, …
 )->tuple:     # (which image comes when, int64 `[n]`; whether it is mirrored, bool `[n]`)
     "The permutation π_e of Eq. (7.3) and the mirrorings of epoch e: a pure function of seed and e."
-    g = torch.Generator().manual_seed(seed + e)
+    g, = image_generators(seed, [e])   # not seed + e: epoch 1 of seed 5 would be epoch 0 of seed 6
     return torch.randperm(n, generator=g), torch.rand(n, generator=g) < .5
 
 # %% ../nbs/07_data.ipynb #c654cb6c
@@ -202,7 +203,7 @@ class DeviceLoader:
         imageset:ImageSet,              # what to draw from
         batch_size:int,                 # images a batch (of this process)
         device='cpu',                   # where the bytes live and the batches are made
-        generator:torch.Generator=None, # CPU generator that draws the seed of the stream; None: torch's global one
+        seed:int=0,                     # of the stream: the same in all processes of a run
         flip:bool=False,                # mirror each image left to right with probability 1/2
         rank:int=0,                     # of several processes of one seed, this takes batches rank, rank+world, …
         world:int=1,                    # number of processes
@@ -210,10 +211,11 @@ class DeviceLoader:
         n = len(imageset)
         if not isinstance(batch_size, int) or not 1 <= batch_size*world <= n:
             raise ValueError(f"batch_size={batch_size} × world={world}, expected 1 … {n} images")
+        if not isinstance(seed, int): raise TypeError(f"seed={seed!r}, expected an int")
         if not 0 <= rank < world: raise ValueError(f"rank={rank}, expected 0 … {world-1}")
         self.images, self.labels = imageset.images.to(device), imageset.labels.to(device)
         self.n, self.batch_size, self.flip, self.rank, self.world = n, batch_size, flip, rank, world
-        self.seed, self.position, self._epoch = torch.randint(2**62, (), generator=generator).item(), 0, None
+        self.seed, self.position, self._epoch = seed, 0, None
 
     def __iter__(self): return self
     def __next__(self):

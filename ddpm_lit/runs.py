@@ -350,7 +350,7 @@ def open_run(
     torch.manual_seed(c.seed)                      # the same weights in every process,
     model = UNet(c.model)
     if rank: torch.manual_seed(c.seed + rank)      # but each its own dropout
-    loader = DeviceLoader(images, c.batch_size//world, device, torch.Generator().manual_seed(c.seed), rank=rank, world=world)
+    loader = DeviceLoader(images, c.batch_size//world, device, c.seed, rank=rank, world=world)
     trainer = Run(run, c, model, loader, device, compile, Probe.make(test, c.noise_schedule(), device=device))
     trainer.load()
     return trainer
