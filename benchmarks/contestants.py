@@ -75,7 +75,7 @@ class Ours(Contestant):
 
     def sample(self, n, steps, how='ddim'):
         t = self.trainer
-        denoise = Denoiser(t.ema.model, t.schedule, t.config.prediction)
+        denoise = Denoiser(t.average.model, t.schedule, t.config.prediction)
         return sample(denoise, n, how, steps, seed=self.task.seed, batch=CHUNK)
 
 

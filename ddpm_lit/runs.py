@@ -23,10 +23,11 @@ from tqdm import tqdm
 
 # %% ../nbs/10_runs.ipynb #ded80787
 from .viz import enlarge, save_gif, save_png
-from .noise_prediction import Denoiser
+from .forward import image_generators, randn_like
+from .noise_prediction import Denoiser, ancestral
 from .data import DeviceLoader, load_images
 from .unet import UNet, UNetConfig
-from .training import Probe, TrainConfig, Trainer, EMA, fast_path, loss_curve, pick_device, unwrap
+from .training import Probe, TrainConfig, Trainer, fast_path, loss_curve, pick_device
 
 # %% ../nbs/10_runs.ipynb #724d797c
 def write_atomic(
@@ -102,7 +103,7 @@ def save_checkpoint(
     for old in folder.glob('.*.tmp'): shutil.rmtree(old)
     tmp.mkdir(parents=True)
     for name, m in (('model', model), ('ema', ema)):
-        weights = {k: v.cpu().contiguous() for k, v in unwrap(m).state_dict().items()}
+        weights = {k: v.cpu().contiguous() for k, v in m.state_dict().items()}
         save_file(weights, tmp/f'{name}.safetensors', metadata={'step': str(step)})
     torch.save(state, tmp/'state.pt')
     for path in tmp.iterdir():
@@ -212,13 +213,12 @@ class Run(Trainer):
     ):
         super().__init__(config, model, loader, device, compile, probe)
         self.run, (self.rank, self.world) = Path(run), ranks()
-        if self.world > 1: self.net = torch.nn.parallel.DistributedDataParallel(self.model, gradient_as_bucket_view=True)
+        if self.world > 1: self.model = torch.nn.parallel.DistributedDataParallel(self.model, gradient_as_bucket_view=True)
         self.peak *= self.world
 
-    def draw(self, x, B):
+    def draw(self, x):
         "This process's share of what one process would draw for the whole batch."
-        mine = slice(self.rank*B, (self.rank + 1)*B)
-        return [a[mine] for a in super().draw(x, self.world*B)]
+        return super().draw(x, self.rank, self.world)
 
     def means(self): return (sum(gather(self.sums.cpu()))/self.world/max(self.since, 1)).tolist()
 
@@ -229,9 +229,9 @@ class Run(Trainer):
             good = last_checkpoint(self.run)
             raise FloatingPointError(f"{e} " + (f"The last good checkpoint is {good}." if good else "There is no checkpoint yet.")) from None
 
-    def log(self, rate):
+    def log(self, images, start):
         "As the trainer's, and add the row to `metrics.jsonl`."
-        row = super().log(rate)
+        row = super().log(images, start)
         if self.rank == 0:
             with open(self.run/'metrics.jsonl', 'a') as f: f.write(json.dumps(row) + '\n')
         return row
@@ -241,8 +241,9 @@ class Run(Trainer):
 def state(self:Run):
     "All that a checkpoint holds besides weights; `rng`, which decides dropout, for each process."
     rng = [torch.get_rng_state()] + ([torch.cuda.get_rng_state(self.device)] if self.device.type == 'cuda' else [])
-    return dict(step=self.n, since=self.since, sums=sum(gather(self.sums.cpu()))/self.world, ema_n=self.ema.n, optimizer=self.optimizer.state_dict(),
-        loader=self.loader.state_dict(), generator=self.generator.get_state(), rng=gather(rng))
+    return dict(step=self.n, since=self.since, sums=sum(gather(self.sums.cpu()))/self.world, ema_n=self.average.n, optimizer=self.optimizer.state_dict(),
+        scaler=self.scaler.state_dict(),
+        loader=self.loader.state_dict(), rng=gather(rng))
 
 # %% ../nbs/10_runs.ipynb #adf5f1d7
 @patch
@@ -250,7 +251,7 @@ def save(self:Run):
     "Write a checkpoint, unless loss or gradient went astray since the last look; all processes call it, the first one writes."
     self.check_finite()
     state = self.state()
-    if self.rank == 0: return save_checkpoint(self.run, self.n, self.model, self.ema.model, state)
+    if self.rank == 0: return save_checkpoint(self.run, self.n, getattr(self.model, 'module', self.model), self.average.model, state)
 
 # %% ../nbs/10_runs.ipynb #6e79a288
 def read_metrics(run):
@@ -266,7 +267,7 @@ def load(self:Run):
     "Take up the newest checkpoint of the run; without one, start at step 0."
     folder = last_checkpoint(self.run)
     if folder is None: return
-    steps = {name: load_weights(m, folder/f'{name}.safetensors') for name, m in (('model', self.model), ('ema', self.ema.model))}
+    steps = {name: load_weights(m, folder/f'{name}.safetensors') for name, m in (('model', getattr(self.model, 'module', self.model)), ('ema', self.average.model))}
     path = folder/'state.pt'
     try: state = torch.load(path, map_location='cpu', weights_only=True)
     except Exception as e: raise ValueError(f"{path} is damaged or missing: {e}") from None
@@ -274,10 +275,10 @@ def load(self:Run):
     try: self.optimizer.load_state_dict(state['optimizer'])
     except (KeyError, ValueError) as e: raise ValueError(f"{path} does not fit the model in config.json: {e}") from None
     self.loader.load_state_dict(state['loader'])
-    self.generator.set_state(state['generator'])
+    self.scaler.load_state_dict(state['scaler'])
     if self.rank < len(state['rng']):                      # a process that was not there before keeps its fresh one
         for set_state, rng in zip((torch.set_rng_state, torch.cuda.set_rng_state), state['rng'][self.rank]): set_state(rng)
-    self.n, self.since, self.ema.n = state['step'], state['since'], state['ema_n']
+    self.n, self.since, self.average.n = state['step'], state['since'], state['ema_n']
     self.sums.copy_(state['sums'])
     self.rows = [row for row in read_metrics(self.run) if row['step'] <= self.n]
     if self.rank == 0: write_atomic(self.run/'metrics.jsonl', ''.join(json.dumps(row) + '\n' for row in self.rows).encode())
@@ -306,6 +307,13 @@ def agreed(self:Run, got):
     return got or None
 
 @patch
+def chain(self:Run, n=64, steps=250):
+    "Yield `(s, x_s, x̂_0)` of n images drawn with the averaged weights; image i has a generator of its own."
+    m, gens = self.config.model, image_generators(self.config.seed, range(n))
+    x = torch.empty(n, m.in_channels, m.image_size, m.image_size, device=self.device)
+    return ancestral(self.denoiser(), randn_like(x, gens), steps, generator=gens)
+
+@patch
 def fit(self:Run, progress=True):
     "Train to the end, or until Ctrl-C or SIGTERM, which is returned after a checkpoint is written."
     c = self.config
@@ -314,7 +322,7 @@ def fit(self:Run, progress=True):
             last = self.n == c.steps
             if self.n % c.checkpoint_every == 0 or last: self.save()
             if self.n % c.sample_every == 0 and not last and self.rank == 0:
-                save_png(list(self.sample(16, 50))[-1][1], self.run/f'samples-{self.n:07d}.png')
+                save_png(list(self.chain(16, 50))[-1][1], self.run/f'samples-{self.n:07d}.png')
             return self.agreed(stop.got)
         stopped = Trainer.fit(self, progress and self.rank == 0, each)
         if stopped: self.save()
@@ -350,7 +358,7 @@ def open_run(
     torch.manual_seed(c.seed)                      # the same weights in every process,
     model = UNet(c.model)
     if rank: torch.manual_seed(c.seed + rank)      # but each its own dropout
-    loader = DeviceLoader(images, c.batch_size//world, device, c.seed, rank=rank, world=world)
+    loader = DeviceLoader(images, c.batch_size//world, device, c.seed, c.flip, rank, world)
     trainer = Run(run, c, model, loader, device, compile, Probe.make(test, c.noise_schedule(), device=device))
     trainer.load()
     return trainer
@@ -403,7 +411,7 @@ def pictures(self:Run, n=64, steps=250, progress=True):
     buffer, frames = io.BytesIO(), []
     loss_curve(self.rows).savefig(buffer, format='png')
     write_atomic(self.run/'loss.png', buffer.getvalue())
-    for i, (s, x, _) in enumerate(tqdm(self.sample(n, steps), total=steps, desc=f'{n} samples', disable=not progress)):
+    for i, (s, x, _) in enumerate(tqdm(self.chain(n, steps), total=steps, desc=f'{n} samples', disable=not progress)):
         if (i + 1) % max(1, steps//40) == 0 or s == 0: frames.append(enlarge(x[:16]))
     save_png(enlarge(x), self.run/'samples.png')
     save_gif(frames + frames[-1:]*15, self.run/'chain.gif', duration=80)
