@@ -7,7 +7,7 @@ __all__ = ['samplers', 'usual_steps', 'ddim', 'dpm_solver', 'even_in_lambda', 's
            'load_denoiser', 'class_labels', 'sample', 'image_to_image', 'interpolate', 'inpaint', 'save_samples',
            'write_samples', 'main', 'command']
 
-# %% ../nbs/11_sampling.ipynb #cf5b716a
+# %% ../nbs/11_sampling.ipynb #71afc67f
 import inspect, json, os, sys
 from dataclasses import replace
 from functools import partial
@@ -17,7 +17,7 @@ from fastcore.script import anno_parser
 from safetensors.torch import save
 from tqdm import tqdm
 
-# %% ../nbs/11_sampling.ipynb #afab244f
+# %% ../nbs/11_sampling.ipynb #02c295f7
 from .viz import enlarge, image_grid, save_gif, save_png, to_uint8
 from .forward import image_generators, randn_like
 from .closed_form import at, q_sample
@@ -26,7 +26,7 @@ from .noise_prediction import timesteps, ancestral
 from .training import autocast, pick_device
 from .runs import gather, load_pretrained, load_run, new_folder, process_group, ranks
 
-# %% ../nbs/11_sampling.ipynb #5b866a8f
+# %% ../nbs/11_sampling.ipynb #b022dd7e
 @torch.no_grad()
 def ddim(
     denoise,         # Denoiser
@@ -47,7 +47,7 @@ def ddim(
         if s > 0 and eta > 0: x = x + var.sqrt().to(x)*randn_like(x, generator)
         yield s, x, x0
 
-# %% ../nbs/11_sampling.ipynb #7108a0b5
+# %% ../nbs/11_sampling.ipynb #7c7fcf15
 @torch.no_grad()
 def dpm_solver(
     denoise,         # Denoiser
@@ -68,7 +68,7 @@ def dpm_solver(
         x0_p, h_p = x0, h
         yield s, x, x0
 
-# %% ../nbs/11_sampling.ipynb #8251acf5
+# %% ../nbs/11_sampling.ipynb #10842a3d
 def even_in_lambda(
     schedule,  # NoiseSchedule
     n,         # number of steps, 1…T; where times coincide, fewer
@@ -80,7 +80,7 @@ def even_in_lambda(
     times = {int((lam - w).abs().argmin()) for w in wanted[1:]}
     return sorted(times | {schedule.T, 0}, reverse=True)
 
-# %% ../nbs/11_sampling.ipynb #b6998b5a
+# %% ../nbs/11_sampling.ipynb #99b45f49
 def start_noise(
     shape,         # of one image, (C, H, W)
     indices,       # numbers of the images, for instance range(16, 32)
@@ -91,7 +91,7 @@ def start_noise(
     gens = image_generators(seed, indices)
     return randn_like(torch.empty(len(gens), *shape, device=device), gens), gens
 
-# %% ../nbs/11_sampling.ipynb #444dcc94
+# %% ../nbs/11_sampling.ipynb #64946901
 samplers = dict(ancestral=ancestral, ddim=ddim, dpm_solver=dpm_solver)
 usual_steps = dict(ancestral=None, ddim=50, dpm_solver=20)        # None: all T
 
@@ -100,18 +100,19 @@ def sampler_times(T, sampler, steps=None):
     if steps is None: steps = min(usual_steps[sampler] or T, T)
     return timesteps(T, steps)
 
-# %% ../nbs/11_sampling.ipynb #0c629170
+# %% ../nbs/11_sampling.ipynb #0733af0a
 def check_settings(n, sampler, batch=64, options={}):
     "Refuse what cannot work before anything is loaded or drawn; see `sample`."
     for name, v in (('n', n), ('batch', batch)):
-        if not 1 <= v <= 10**7: raise ValueError(f"{name} must lie in 1 ... 10,000,000, got {v}")
+        if not (isinstance(v, int) and 1 <= v <= 10**7):
+            raise ValueError(f"{name} must be an int in 1 ... 10,000,000, got {v}")
     if sampler not in samplers:
         raise ValueError(f"sampler must be one of {', '.join(samplers)}, got {sampler!r}")
     own = {'eta', 'var'} & inspect.signature(samplers[sampler]).parameters.keys()
     for k in options.keys() - own:
         raise ValueError(f"{k} is not an option of {sampler}, got {k} = {options[k]!r}")
 
-# %% ../nbs/11_sampling.ipynb #52541258
+# %% ../nbs/11_sampling.ipynb #5b4ee287
 def load_denoiser(
     model,        # see `sample`
     device=None,  # where to load it, see `pick_device`; not for a Denoiser
@@ -124,7 +125,7 @@ def load_denoiser(
         raise ValueError(f"device = {str(device)!r}: a Denoiser stays where it is; omit device")
     return model
 
-# %% ../nbs/11_sampling.ipynb #97cbb5e8
+# %% ../nbs/11_sampling.ipynb #3211836a
 def class_labels(
     label,        # a class, 0 … num_classes-1; a list, taken in turn; 'all', in turn; or None
     n,            # number of images
@@ -140,7 +141,7 @@ def class_labels(
                          f"or 'all'; got {label!r}")
     return torch.tensor([wanted[i % len(wanted)] for i in range(n)])
 
-# %% ../nbs/11_sampling.ipynb #8c3baffc
+# %% ../nbs/11_sampling.ipynb #345793aa
 def sample(
     model,            # folder of a run, file of `save_pretrained`, 'fashion_mnist', or a Denoiser
     n=64,             # number of images
@@ -160,6 +161,7 @@ def sample(
     check_settings(n, sampler, batch, options)
     denoise, (rank, world), done = load_denoiser(model, device), ranks(), {}
     net, device = getattr(denoise.model, 'config', None), denoise.schedule.betas.device
+    if shape is None and net is None: raise ValueError("shape is needed: the model has no `config`")
     shape = shape or (net.in_channels, net.image_size, net.image_size)
     labels = class_labels(label, n, getattr(net, 'num_classes', None))
     ts = sampler_times(denoise.schedule.T, sampler, steps)
@@ -175,7 +177,7 @@ def sample(
             done[i] = finish(x).cpu()
     return torch.cat([x for _, x in sorted(pair for d in gather(done) for pair in d.items())])
 
-# %% ../nbs/11_sampling.ipynb #e1da2a0c
+# %% ../nbs/11_sampling.ipynb #4ea5c957
 def image_to_image(
     denoise,         # Denoiser
     x0,              # images `[B, C, H, W]` in [-1, 1]
@@ -189,7 +191,7 @@ def image_to_image(
     x_t = q_sample(denoise.schedule, x0, t, randn_like(x0, generator))
     return samplers[sampler](denoise, x_t, timesteps(t, steps), generator=generator, **kwargs)
 
-# %% ../nbs/11_sampling.ipynb #53c82762
+# %% ../nbs/11_sampling.ipynb #19a23b39
 def interpolate(
     denoise,         # Denoiser
     x0_a,            # one image, `[C, H, W]` in [-1, 1]
@@ -211,7 +213,7 @@ def interpolate(
     same = [torch.Generator().manual_seed(seed) for _ in range(n)]
     return image_to_image(denoise, x0, t, steps, sampler, same, **kwargs)
 
-# %% ../nbs/11_sampling.ipynb #acaf3b8a
+# %% ../nbs/11_sampling.ipynb #16c18273
 @torch.no_grad()
 def inpaint(
     denoise,           # Denoiser
@@ -239,7 +241,7 @@ def inpaint(
             x = keep(x, s)
         yield s, x, x0_hat
 
-# %% ../nbs/11_sampling.ipynb #dc370645
+# %% ../nbs/11_sampling.ipynb #b81e4ae1
 def save_samples(
     folder,    # an empty folder
     images,    # uint8 `[N, C, H, W]`
@@ -252,7 +254,7 @@ def save_samples(
     (folder/'images.safetensors').write_bytes(save({'images': images}))
     (folder/'settings.json').write_text(json.dumps(settings, indent=1) + '\n')
 
-# %% ../nbs/11_sampling.ipynb #c66707fe
+# %% ../nbs/11_sampling.ipynb #80d5c7dd
 def write_samples(
     run,             # what `sample` takes by name: a folder of a run, a file, or 'fashion_mnist'
     n=64,            # as in `sample`, and so are the others
@@ -278,8 +280,8 @@ def write_samples(
         def film(i, s, *pair):
             if i == 0 and s in keep:
                 frames.append(image_grid([image_grid(x[:16], 4) for x in pair]))
-        images = sample(denoise, n, sampler, ts, label, seed, batch, progress=first, each=film,
-                        **options)
+        images = sample(denoise, n, sampler, ts, label, seed, batch, each=film,
+                        progress=first and sys.stderr is not None, **options)
         settings = dict(run=str(run), n=n, sampler=sampler, steps=len(ts) - 1, label=label,
                         seed=seed, batch=batch, device=str(device), **options)
         parent = Path(run) if Path(run).is_dir() else Path()
@@ -287,7 +289,7 @@ def write_samples(
         fill = partial(save_samples, images=images, frames=frames, settings=settings)
         if first: return new_folder(out or usual, fill, number=out is None)
 
-# %% ../nbs/11_sampling.ipynb #dc6d1fd7
+# %% ../nbs/11_sampling.ipynb #2b3e8adc
 def main(
     run:str,            # folder of ddpm_lit_train, file of save_pretrained, or fashion_mnist
     n:int=64,           # number of images
@@ -312,7 +314,7 @@ def main(
     except (ValueError, TypeError, OSError, RuntimeError) as e: sys.exit(f'ddpm_lit_sample: {e}')
     except KeyboardInterrupt: sys.exit('ddpm_lit_sample: interrupted, nothing was written')
 
-# %% ../nbs/11_sampling.ipynb #c9753e49
+# %% ../nbs/11_sampling.ipynb #5ef33bee
 def command():
     "`ddpm_lit_sample`: `main` with what was typed; with nothing, on the model in the package."
     typed = vars(anno_parser(main, 'ddpm_lit_sample').parse_args(sys.argv[1:] or ['fashion_mnist']))
