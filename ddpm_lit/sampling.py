@@ -7,7 +7,7 @@ __all__ = ['samplers', 'usual_steps', 'ddim', 'dpm_solver', 'even_in_lambda', 's
            'load_denoiser', 'class_labels', 'sample', 'image_to_image', 'interpolate', 'inpaint', 'save_samples',
            'write_samples', 'main', 'command']
 
-# %% ../nbs/11_sampling.ipynb #71afc67f
+# %% ../nbs/11_sampling.ipynb #306793b1
 import inspect, json, os, sys
 from dataclasses import replace
 from functools import partial
@@ -17,7 +17,7 @@ from fastcore.script import anno_parser
 from safetensors.torch import save
 from tqdm import tqdm
 
-# %% ../nbs/11_sampling.ipynb #02c295f7
+# %% ../nbs/11_sampling.ipynb #824a8bba
 from .viz import enlarge, image_grid, save_gif, save_png, to_uint8
 from .forward import image_generators, randn_like
 from .closed_form import at, q_sample
@@ -26,7 +26,7 @@ from .noise_prediction import timesteps, ancestral
 from .training import autocast, pick_device
 from .runs import gather, load_pretrained, load_run, new_folder, process_group, ranks
 
-# %% ../nbs/11_sampling.ipynb #b022dd7e
+# %% ../nbs/11_sampling.ipynb #15a362cc
 @torch.no_grad()
 def ddim(
     denoise,         # Denoiser
@@ -47,7 +47,7 @@ def ddim(
         if s > 0 and eta > 0: x = x + var.sqrt().to(x)*randn_like(x, generator)
         yield s, x, x0
 
-# %% ../nbs/11_sampling.ipynb #7c7fcf15
+# %% ../nbs/11_sampling.ipynb #977143b9
 @torch.no_grad()
 def dpm_solver(
     denoise,         # Denoiser
@@ -68,7 +68,7 @@ def dpm_solver(
         x0_p, h_p = x0, h
         yield s, x, x0
 
-# %% ../nbs/11_sampling.ipynb #10842a3d
+# %% ../nbs/11_sampling.ipynb #8602981f
 def even_in_lambda(
     schedule,  # NoiseSchedule
     n,         # number of steps, 1…T; where times coincide, fewer
@@ -80,7 +80,7 @@ def even_in_lambda(
     times = {int((lam - w).abs().argmin()) for w in wanted[1:]}
     return sorted(times | {schedule.T, 0}, reverse=True)
 
-# %% ../nbs/11_sampling.ipynb #99b45f49
+# %% ../nbs/11_sampling.ipynb #1c2afc33
 def start_noise(
     shape,         # of one image, (C, H, W)
     indices,       # numbers of the images, for instance range(16, 32)
@@ -91,7 +91,7 @@ def start_noise(
     gens = image_generators(seed, indices)
     return randn_like(torch.empty(len(gens), *shape, device=device), gens), gens
 
-# %% ../nbs/11_sampling.ipynb #64946901
+# %% ../nbs/11_sampling.ipynb #40bec4c3
 samplers = dict(ancestral=ancestral, ddim=ddim, dpm_solver=dpm_solver)
 usual_steps = dict(ancestral=None, ddim=50, dpm_solver=20)        # None: all T
 
@@ -100,7 +100,7 @@ def sampler_times(T, sampler, steps=None):
     if steps is None: steps = min(usual_steps[sampler] or T, T)
     return timesteps(T, steps)
 
-# %% ../nbs/11_sampling.ipynb #0733af0a
+# %% ../nbs/11_sampling.ipynb #71d20d76
 def check_settings(n, sampler, batch=64, options={}):
     "Refuse what cannot work before anything is loaded or drawn; see `sample`."
     for name, v in (('n', n), ('batch', batch)):
@@ -112,7 +112,7 @@ def check_settings(n, sampler, batch=64, options={}):
     for k in options.keys() - own:
         raise ValueError(f"{k} is not an option of {sampler}, got {k} = {options[k]!r}")
 
-# %% ../nbs/11_sampling.ipynb #5b4ee287
+# %% ../nbs/11_sampling.ipynb #df6e6729
 def load_denoiser(
     model,        # see `sample`
     device=None,  # where to load it, see `pick_device`; not for a Denoiser
@@ -125,7 +125,7 @@ def load_denoiser(
         raise ValueError(f"device = {str(device)!r}: a Denoiser stays where it is; omit device")
     return model
 
-# %% ../nbs/11_sampling.ipynb #3211836a
+# %% ../nbs/11_sampling.ipynb #6b12b00d
 def class_labels(
     label,        # a class, 0 … num_classes-1; a list, taken in turn; 'all', in turn; or None
     n,            # number of images
@@ -141,7 +141,7 @@ def class_labels(
                          f"or 'all'; got {label!r}")
     return torch.tensor([wanted[i % len(wanted)] for i in range(n)])
 
-# %% ../nbs/11_sampling.ipynb #345793aa
+# %% ../nbs/11_sampling.ipynb #d6de1486
 def sample(
     model,            # folder of a run, file of `save_pretrained`, 'fashion_mnist', or a Denoiser
     n=64,             # number of images
@@ -177,7 +177,7 @@ def sample(
             done[i] = finish(x).cpu()
     return torch.cat([x for _, x in sorted(pair for d in gather(done) for pair in d.items())])
 
-# %% ../nbs/11_sampling.ipynb #4ea5c957
+# %% ../nbs/11_sampling.ipynb #bc34d90c
 def image_to_image(
     denoise,         # Denoiser
     x0,              # images `[B, C, H, W]` in [-1, 1]
@@ -191,7 +191,7 @@ def image_to_image(
     x_t = q_sample(denoise.schedule, x0, t, randn_like(x0, generator))
     return samplers[sampler](denoise, x_t, timesteps(t, steps), generator=generator, **kwargs)
 
-# %% ../nbs/11_sampling.ipynb #19a23b39
+# %% ../nbs/11_sampling.ipynb #0aa43229
 def interpolate(
     denoise,         # Denoiser
     x0_a,            # one image, `[C, H, W]` in [-1, 1]
@@ -213,7 +213,7 @@ def interpolate(
     same = [torch.Generator().manual_seed(seed) for _ in range(n)]
     return image_to_image(denoise, x0, t, steps, sampler, same, **kwargs)
 
-# %% ../nbs/11_sampling.ipynb #16c18273
+# %% ../nbs/11_sampling.ipynb #69441a19
 @torch.no_grad()
 def inpaint(
     denoise,           # Denoiser
@@ -241,7 +241,7 @@ def inpaint(
             x = keep(x, s)
         yield s, x, x0_hat
 
-# %% ../nbs/11_sampling.ipynb #b81e4ae1
+# %% ../nbs/11_sampling.ipynb #6ae32635
 def save_samples(
     folder,    # an empty folder
     images,    # uint8 `[N, C, H, W]`
@@ -254,7 +254,7 @@ def save_samples(
     (folder/'images.safetensors').write_bytes(save({'images': images}))
     (folder/'settings.json').write_text(json.dumps(settings, indent=1) + '\n')
 
-# %% ../nbs/11_sampling.ipynb #80d5c7dd
+# %% ../nbs/11_sampling.ipynb #973dab2a
 def write_samples(
     run,             # what `sample` takes by name: a folder of a run, a file, or 'fashion_mnist'
     n=64,            # as in `sample`, and so are the others
@@ -289,7 +289,7 @@ def write_samples(
         fill = partial(save_samples, images=images, frames=frames, settings=settings)
         if first: return new_folder(out or usual, fill, number=out is None)
 
-# %% ../nbs/11_sampling.ipynb #2b3e8adc
+# %% ../nbs/11_sampling.ipynb #7a817c01
 def main(
     run:str,            # folder of ddpm_lit_train, file of save_pretrained, or fashion_mnist
     n:int=64,           # number of images
@@ -314,7 +314,7 @@ def main(
     except (ValueError, TypeError, OSError, RuntimeError) as e: sys.exit(f'ddpm_lit_sample: {e}')
     except KeyboardInterrupt: sys.exit('ddpm_lit_sample: interrupted, nothing was written')
 
-# %% ../nbs/11_sampling.ipynb #5ef33bee
+# %% ../nbs/11_sampling.ipynb #a619373a
 def command():
     "`ddpm_lit_sample`: `main` with what was typed; with nothing, on the model in the package."
     typed = vars(anno_parser(main, 'ddpm_lit_sample').parse_args(sys.argv[1:] or ['fashion_mnist']))
