@@ -16,7 +16,7 @@ from contestants import FOREVER, count
 from ddpm_lit.data import DeviceLoader, ImageSet, load_images
 from ddpm_lit.elbo import bits_per_dim, vlb_terms
 from ddpm_lit.evaluation import compare, features, train_classifier
-from ddpm_lit.noise_prediction import timesteps
+from ddpm_lit.reverse import timesteps
 from ddpm_lit.sampling import class_labels, load_denoiser, sample
 from ddpm_lit.runs import Run, load_config, load_pretrained, new_run, read_metrics, ready, save_config, save_pretrained
 from ddpm_lit.training import Probe, TrainConfig
