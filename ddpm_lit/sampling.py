@@ -21,8 +21,8 @@ from tqdm import tqdm
 from .viz import enlarge, image_grid, save_gif, save_png, to_uint8
 from .forward import image_generators, randn_like
 from .closed_form import at, q_sample
-from .reverse import reverse_var
-from .noise_prediction import timesteps, ancestral
+from .reverse import reverse_var, timesteps
+from .noise_prediction import ancestral
 from .training import autocast, pick_device
 from .runs import gather, load_pretrained, load_run, new_folder, process_group, ranks
 
