@@ -18,8 +18,11 @@ def randn_like(x:torch.Tensor, # its shape, dtype and device are copied; floatin
     if not x.is_floating_point(): raise TypeError(f"x must be floating point (images in [-1, 1]), got {x.dtype}")
     if isinstance(generator, (list, tuple)):
         if len(generator) != len(x): raise ValueError(f"generator: {len(generator)} generators for a batch of {len(x)}; give one per image")
-        x, device = x.new_empty(x.shape, device=generator[0].device), x.device         # drawn where they live, moved once
-        return torch.stack([randn_like(xi, g) for xi, g in zip(x, generator)]).to(device)
+        x, device = x.new_empty(x.shape, device=generator[0].device), x.device   # drawn where they live
+        noise = torch.stack([randn_like(xi, g) for xi, g in zip(x, generator)])
+        if noise.is_cpu and device.type == 'cuda':           # from pinned memory, nobody waits for the copy
+            return noise.pin_memory().to(device, non_blocking=True)
+        return noise.to(device)
     device = x.device if generator is None else generator.device
     return torch.randn(x.shape, generator=generator, dtype=x.dtype, device=device).to(x.device)
 
