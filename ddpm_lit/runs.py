@@ -25,7 +25,7 @@ from tqdm import tqdm
 from .viz import enlarge, save_gif, save_png
 from .forward import image_generators, randn_like
 from .noise_prediction import Denoiser, ancestral
-from .data import DeviceLoader, load_images
+from .data import DeviceLoader, NoSplit, load_images
 from .unet import UNet, UNetConfig
 from .training import Probe, TrainConfig, Trainer, fast_path, loss_curve, pick_device
 
@@ -352,7 +352,7 @@ def open_run(
     c = load_config(run)
     if images is None: images = load_images(c.data, 'train', c.model.image_size)
     try: test = load_images(c.data, 'test', c.model.image_size)
-    except ValueError: test = images   # a folder without a test split
+    except NoSplit: test = images      # a folder without a test split; a damaged one is an error
     rank, world = ranks()
     if c.batch_size % world: raise ValueError(f"batch_size = {c.batch_size} does not split into equal parts for {world} processes")
     torch.manual_seed(c.seed)                      # the same weights in every process,
