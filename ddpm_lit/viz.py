@@ -233,7 +233,7 @@ def chain_diagram(
             raise ValueError(f"{name} names the state {s!r}, expected one of {', '.join(states)}")
     n, foot = len(states), -.8 if reverse else -.5
     top, low = .5 + .3*bool(forward) + .85*bool(pictures), foot - .3*bool(terms)
-    fig = plt.figure(figsize=(1.1*n, 1.1*(top - low)), dpi=90, facecolor='white')
+    fig = plt.figure(figsize=(1.1*n, 1.1*(top - low)), dpi=90, facecolor='white', layout='none')
     ax = fig.add_axes((0, 0, 1, 1))
     for k, s in enumerate(states):
         if s == '…': ax.plot([k-.15, k, k+.15], [0]*3, 'k.')
@@ -249,7 +249,7 @@ def chain_diagram(
     ax.set(xlim=(-.5, n-.5), ylim=(low, top)); ax.axis('off')
     return fig
 
-# %% ../nbs/00_viz.ipynb #1fcdb6a5
+# %% ../nbs/00_viz.ipynb #2465e577
 #| code-fold: true
 def _label(ax, x, y, label, color='black'):
     ax.text(x, y, f'${label}$', color=color, fontsize=16, ha='center', va='center')
