@@ -139,7 +139,7 @@ def class_labels(
     if isinstance(wanted, str) or not wanted or not all(k in range(num_classes) for k in wanted):
         raise ValueError(f"label must be a class in 0 ... {num_classes - 1}, a list of such, "
                          f"or 'all'; got {label!r}")
-    return torch.tensor([wanted[i % len(wanted)] for i in range(n)])
+    return torch.tensor([wanted[i % len(wanted)] for i in range(n)], dtype=torch.int64)
 
 # %% ../nbs/11_sampling.ipynb #d6de1486
 def sample(
