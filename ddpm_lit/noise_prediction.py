@@ -28,7 +28,7 @@ def _signal_noise(schedule, t, x):
     "√ᾱ_t and √(1-ᾱ_t), computed in float64, then shaped and cast to multiply `x`."
     _check_time(t)
     a = at(schedule.alpha_bars, t, x)
-    return a.sqrt().to(x.dtype), (1 - a).sqrt().to(x.dtype)
+    return a.sqrt().to(x), (1 - a).sqrt().to(x)
 
 # %% ../nbs/06_noise_prediction.ipynb #af9b83be
 def eps_from_x0(
@@ -150,5 +150,5 @@ def ancestral(
         x, _ = q_posterior(denoise.schedule, x0, x, t, s)
         if s > 0:
             sigma = reverse_var(denoise.schedule, t, x, s, var).sqrt()
-            x = x + sigma.to(x.dtype)*randn_like(x, generator)
+            x = x + sigma.to(x)*randn_like(x, generator)
         yield s, x, x0

@@ -47,7 +47,7 @@ def q_posterior(
     a_t, a_s = at(schedule.alpha_bars, t, x_t), at(schedule.alpha_bars, s, x_t)
     a = a_t/a_s
     c0, ct = a_s.sqrt()*(1 - a)/(1 - a_t), a.sqrt()*(1 - a_s)/(1 - a_t)
-    return c0.to(x_t.dtype)*x0 + ct.to(x_t.dtype)*x_t, reverse_var(schedule, t, x_t, s)
+    return c0.to(x_t)*x0 + ct.to(x_t)*x_t, reverse_var(schedule, t, x_t, s)
 
 # %% ../nbs/03_reverse.ipynb #3699e073
 def timesteps(
