@@ -187,7 +187,7 @@ def image_to_image(
     generator=None,  # torch.Generator, or a list of one per image
     **kwargs,        # options of the sampler, conditions of the model
 ):                   # the sampler's generator of `(s, x_s, x̂_0)`
-    "Noise images to t and denoise them from the same t: Eq. (2.3); SDEdit, Meng et al. 2022."
+    "Noise images to t and denoise them from the same t: Eq. (2.4); SDEdit, Meng et al. 2022."
     x_t = q_sample(denoise.schedule, x0, t, randn_like(x0, generator))
     return samplers[sampler](denoise, x_t, timesteps(t, steps), generator=generator, **kwargs)
 
