@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Look at the built site the way readers do, in a real Chromium: light, dark and on a phone.
+"""Look at the built site the way readers do, in a real Chromium: light, dark and on a phone. For either renderer.
 
 usage: browser.py [SITE] [--shots FOLDER] [--only PAGE,...]
-SITE is _proc/_site unless given; needs the extra `site`, npm, and Chromium (CHROMIUM names it, else the one on the path).
+SITE is _docs unless given; needs the extra `site`, npm, and Chromium (CHROMIUM names it, else the one on the path).
 Prints one line per check and `N passed, N failed` last; exits with 1 if anything failed.
 """
-import argparse, configparser, functools, http.server, json, os, re, shutil, subprocess, sys, tarfile, tempfile, threading
+import argparse, configparser, functools, gzip, http.server, json, os, re, shutil, subprocess, sys, tarfile, tempfile, threading
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
 from playwright.sync_api import sync_playwright
@@ -17,7 +17,9 @@ BASE = '/ddpm_lit/'   # the site must work below this path
 AXE = 'axe-core@4.10.2'
 VIEWS = dict(light=dict(width=1300, color_scheme='light'), dark=dict(width=1300, color_scheme='dark'), phone=dict(width=390, color_scheme='light'))
 RAW = r'\$\$|\\tag\b|\\frac\b|\\begin\{|:::|^#\||Traceback \(most recent|KaTeX parse error|Error: |\{#|\{\{<'
-FIRST, LARGEST = 1_000_000, 4_000_000   # bytes that the first page and a chapter may load
+FIRST, LARGEST = 700_000, 4_000_000   # bytes that may travel for the first page and for a chapter, text gzipped as GitHub Pages does
+
+TEXT = {'.html': 'text/html', '.css': 'text/css', '.js': 'text/javascript', '.mjs': 'text/javascript', '.json': 'application/json', '.svg': 'image/svg+xml', '.xml': 'text/xml'}
 
 # What a page shows outside code: text, maths, pictures, links
 LOOK = r'''() => {
@@ -44,6 +46,10 @@ LOOK = r'''() => {
 }'''
 
 
+@functools.cache
+def zipped(path): return gzip.compress(path.read_bytes(), 6)
+
+
 class Handler(http.server.SimpleHTTPRequestHandler):
     "Serves the site below BASE, and its 404 page for everything else, as GitHub Pages does."
     protocol_version = 'HTTP/1.1'
@@ -51,15 +57,19 @@ class Handler(http.server.SimpleHTTPRequestHandler):
     def translate_path(self, path):
         path = urlsplit(path).path
         return super().translate_path(path[len(BASE) - 1:] if path.startswith(BASE) else '/no such file')
+    def do_GET(self):
+        path = Path(self.translate_path(self.path))
+        if path.suffix not in TEXT or not path.is_file(): return super().do_GET()
+        self.answer(200, TEXT[path.suffix], zipped(path), 'gzip')
+    def answer(self, code, kind, body, encoding='identity'):
+        self.send_response(code)
+        for k, v in {'Content-Type': f'{kind}; charset=utf-8', 'Content-Encoding': encoding, 'Content-Length': len(body)}.items(): self.send_header(k, str(v))
+        self.end_headers()
+        self.wfile.write(body)
     def send_error(self, code, *args):
         page = Path(self.directory)/'404.html'
         if code != 404 or not page.exists(): return super().send_error(code, *args)
-        body = page.read_bytes()
-        self.send_response(404)
-        self.send_header('Content-Type', 'text/html; charset=utf-8')
-        self.send_header('Content-Length', str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        self.answer(404, 'text/html', page.read_bytes())
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -199,14 +209,16 @@ def painter(tab, site):
 
 
 def search(tab):
-    "A phrase of a chapter is found, and its result leads there."
+    "A heading of a chapter is found, and its result leads there."
+    phrase = re.findall(r'^## (.+)', '\n'.join(s for kind, s in read(root/'nbs/02_closed_form.ipynb') if kind == 'markdown'), re.M)[0]
     page = tab.open('index.html')
-    page.fill('#quarto-search input', 'two snows are one')
-    page.wait_for_selector('.search-result', timeout=15_000)
-    texts = page.locator('.search-result').all_inner_texts()
-    check('search finds a phrase', any('Two snows are one' in t for t in texts), texts[:3])
-    page.locator('.search-result').first.click()
-    page.wait_for_url('**/02_closed_form.html*')
+    page.click('#quarto-search input')
+    page.keyboard.type(phrase)
+    found = page.locator('.search-result, .aa-Panel .search-result-link, .aa-Panel li.aa-Item').filter(has_text=phrase)
+    found.first.wait_for(timeout=15_000)
+    check(f'search finds "{phrase}"', found.count(), page.inner_text('body')[:300])
+    found.first.click()
+    page.wait_for_url('**/closed_form.html*')
     check('a search result leads to its page', True)
 
 
@@ -221,12 +233,12 @@ def frame(tab):
     check('next leads through every page of the sidebar', seen == book, f'{seen} against {book}')
     page = tab.open('index.html')
     before = page.evaluate('getComputedStyle(document.body).backgroundColor')
-    page.click('.quarto-color-scheme-toggle')
+    page.locator('.quarto-color-scheme-toggle:visible').first.click()
     page.wait_for_timeout(300)
     after = page.evaluate('getComputedStyle(document.body).backgroundColor')
     tab.open('live.html')
     check('dark can be chosen, and stays on the next page', before != after == page.evaluate('getComputedStyle(document.body).backgroundColor'), (before, after))
-    page.click('.quarto-color-scheme-toggle')
+    page.locator('.quarto-color-scheme-toggle:visible').first.click()
     tab.page.goto(tab.origin + BASE + 'no/such/page')
     page.wait_for_load_state('networkidle')
     styled = page.evaluate("getComputedStyle(document.querySelector('main')).maxWidth + getComputedStyle(document.body).fontFamily")
@@ -248,7 +260,7 @@ def heads(site):
         icon = re.search(r'<link rel="icon" href="([^"]+)"', head) or re.search(r'<link href="([^"]+)" rel="icon"', head)
         missing = [k for k in ('description', 'og:title', 'og:description', 'og:image', 'twitter:card', 'viewport') if k not in said]
         card = said.get('og:image', '').removeprefix(home)
-        check(f'{name}: title, description, card and icon', not missing and '<title>' in head and (site/card).is_file() and icon and (site/icon[1].removeprefix(f'/{BASE.strip("/")}/')).is_file(), (missing, card, icon))
+        check(f'{name}: title, description, card and icon', not missing and '<title>' in head and card == 'card.png' and (site/card).is_file() and icon and (site/icon[1].removeprefix(f'/{BASE.strip("/")}/')).is_file(), (missing, card, icon))
     listed = {u.removeprefix(home) or 'index.html' for u in re.findall(r'<loc>([^<]+)</loc>', (site/'sitemap.xml').read_text(encoding='utf-8'))}
     check('the site map lists every page', listed == set(pages) - {'404.html'}, listed ^ set(pages))
 
@@ -267,17 +279,22 @@ def links(site, looks, origin):
         check(f'{name}: links inside the site resolve', not bad, sorted(bad))
 
 
-def tags(name):
-    "Numbers of the equations in the notebook or Markdown file that a page comes from."
-    source = root/'nbs'/name.replace('.html', '.ipynb')
-    if source.exists(): text = '\n'.join(s for kind, s in read(source) if kind == 'markdown')
-    else: text = source.with_suffix('.md').read_text() if source.with_suffix('.md').exists() else ''
+def origin_of(name):
+    "The notebook or Markdown file that a page comes from: forward.html from 01_forward.ipynb."
+    stem = name.removesuffix('.html')
+    [source] = [p for p in (root/'nbs').glob('*') if p.suffix in ('.ipynb', '.md') and re.sub(r'^\d\d_', '', p.stem) == stem]
+    return source
+
+
+def numbers(source):
+    "Numbers of the equations in a notebook or Markdown file, as they stand on its page."
+    text = source.read_text(encoding='utf-8') if source.suffix == '.md' else '\n'.join(s for kind, s in read(source) if kind == 'markdown')
     return [f'({t})' for t in TAG.findall(text)]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('site', nargs='?', default=root/'_proc/_site', type=Path)
+    parser.add_argument('site', nargs='?', default=root/'_docs', type=Path)
     parser.add_argument('--shots', type=Path, help='put a picture of every page into this folder')
     parser.add_argument('--only', help='look at these pages only, without .html')
     args = parser.parse_args()
@@ -303,6 +320,8 @@ def main():
                     continue
                 found = violations(page, source, ['color-contrast'] if view == 'dark' else None)   # only colours differ in the dark
                 check(f'{label}: axe finds nothing serious', not found, ' | '.join(found))
+                light = sum(int(c) for c in re.findall(r'\d+', page.evaluate('getComputedStyle(document.body).backgroundColor'))[:3])/3
+                check(f'{label}: follows the system', light < 60 if view == 'dark' else light > 200, light)
                 if view == 'dark': continue
                 looks[name] = look
                 limit = FIRST if name == 'index.html' else LARGEST
@@ -311,12 +330,16 @@ def main():
                 check(f'{name}: no raw markup or error shows', not raw and not look['code'], raw[:5] or f"{look['code']} cells with directives")
                 check(f'{name}: no control that needs a kernel', not look['dead'], f"{look['dead']} widgets")
                 check(f"{name}: all {look['math']} formulas are typeset", not look['untypeset'], look['untypeset'][:3])
-                check(f"{name}: all {len(look['tags'])} equation numbers show", look['tags'] == tags(name), f"{look['tags']} against {tags(name)}")
+                wanted = numbers(origin_of(name))
+                check(f"{name}: all {len(look['tags'])} equation numbers show", look['tags'] == wanted, f"{look['tags']} against {wanted}")
                 check(f'{name}: every picture has a text and loads', not look['nameless'] and not look['broken'], (len(look['nameless']), (look['nameless'] + look['broken'])[:3]))
         links(args.site, looks, origin)
         moving = [name for name in names if sliders(tabs['light'], name)]
         if not args.only:
             heads(args.site)
+            every = sum(len(numbers(p)) for p in sorted((root/'nbs').glob('*.ipynb')))
+            seen = sum(len(look['tags']) for name, look in looks.items() if origin_of(name).suffix == '.ipynb')
+            check(f'the chapters show all {every} numbered equations', seen == every > 0, seen)
             check('there are pages with sliders', moving)
             search(tabs['light'])
             frame(tabs['light'])
