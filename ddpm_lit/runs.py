@@ -420,11 +420,13 @@ def newest(
 
 # %% ../nbs/10_runs.ipynb #6e79a288
 def read_metrics(run):
-    "The rows of `metrics.jsonl`, a list of dicts, without a line that was cut short."
-    path, rows = Path(run)/'metrics.jsonl', []
-    for line in path.read_text().splitlines() if path.exists() else []:
-        with contextlib.suppress(json.JSONDecodeError): rows.append(json.loads(line))
-    return [row for row in rows if isinstance(row, dict) and isinstance(row.get('step'), int)]
+    "The rows of `metrics.jsonl`, a list of dicts, one a step; what is no row is left out."
+    path, rows = Path(run)/'metrics.jsonl', {}
+    for line in path.read_bytes().splitlines() if path.exists() else []:
+        with contextlib.suppress(ValueError, TypeError, KeyError):      # cut short, or junk
+            row = json.loads(line)
+            if isinstance(row['step'], int): rows[row['step']] = row
+    return list(rows.values())
 
 @patch
 def load(self:Run):
@@ -447,15 +449,16 @@ def place(self:Run):
 
 @patch
 def environment(self:Run):
-    "What a result depends on besides the settings, JSON-ready."
+    "What a result depends on, JSON-ready: the machine, the code, checksums of images and settings."
     x, y = (getattr(self.loader, k, torch.zeros(0)).cpu() for k in ('images', 'labels'))
     home = Path(__file__ if '__file__' in globals() else '.').resolve().parent
     try: commit = subprocess.run(['git', '-C', home, 'describe', '--always', '--dirty'], timeout=5,
                                  capture_output=True, text=True).stdout.strip() or None
     except (OSError, subprocess.SubprocessError): commit = None
+    rest = zlib.crc32(json.dumps(asdict(replace(self.config, data='', steps=1))).encode())
     return dict(ddpm_lit=__version__, commit=commit, python=platform.python_version(),
         torch=torch.__version__, device=self.place(), dtype=str(self.dtype)[6:],
-        compile=self.compiled, processes=self.world, steps=self.config.steps,
+        compile=self.compiled, processes=self.world, steps=self.config.steps, settings=rest,
         images=zlib.crc32(y.numpy().tobytes(), zlib.crc32(x.contiguous().numpy())))
 
 @patch
@@ -491,8 +494,8 @@ def own(self:Run):
         if last and int(last.name) > self.n: raise RuntimeError(
             f"{last} is newer than step {self.n} of this trainer: open the run again")
         if load_config(self.run) != self.config: save_config(self.run, self.config)
-        rows, path = ''.join(json.dumps(row) + '\n' for row in self.rows), self.run/'metrics.jsonl'
-        if not path.exists() or path.read_text() != rows: write_atomic(path, rows.encode())
+        log, path = ''.join(json.dumps(r) + '\n' for r in self.rows).encode(), self.run/'metrics.jsonl'
+        if not path.exists() or path.read_bytes() != log: write_atomic(path, log)
         self.note_start()
         yield
 
