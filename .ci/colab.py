@@ -3,7 +3,7 @@
 empty folder, with the package installed by the chapter's own setup cell.
 
 usage: colab.py [--python PYTHON] [--venv FOLDER] [NOTEBOOK ...]
-PYTHON (python3.12 unless given) makes the environment; FOLDER keeps it for the next time (else it is made afresh, with a
+PYTHON (python3.13 unless given) makes the environment; FOLDER keeps it for the next time (else it is made afresh, with a
 download of some gigabytes). Cells that begin with `#| cuda` are left out where PyTorch sees no GPU.
 Prints one line per check and `N passed, N failed` last; exits with 1 if anything failed. Standard library only.
 """
@@ -14,11 +14,11 @@ from checks import check, end
 
 root = Path(__file__).resolve().parent.parent
 URL = 'https://github.com/ddpm-lit/ddpm_lit'
-# What Colab has before a notebook begins (github.com/googlecolab/backend-info, pip-freeze.gpu.txt of June 2026, the
-# last runtime with Python 3.12): scipy, sympy and diffusers are there, nbdev is not
-COLAB = '''torch==2.11.0 torchvision==0.26.0 numpy==2.0.2 matplotlib==3.10.0 pillow==11.3.0 scipy==1.16.3 sympy==1.14.0
-    diffusers==0.37.1 huggingface_hub==1.17.0 safetensors==0.7.0 fastcore==1.13.2 tqdm==4.67.3 setuptools==75.2.0
-    ipykernel==6.17.1 ipython==7.34.0 ipywidgets==7.7.1 jupyter_client==7.4.9 traitlets==5.7.1 tornado==6.5.1
+# What Colab has before a notebook begins (github.com/googlecolab/backend-info, pip-freeze.gpu.txt of 19 August 2026,
+# commit a724079, the first with Python 3.13): scipy, sympy and diffusers are there, nbdev is not
+COLAB = '''torch==2.11.0 torchvision==0.26.0 numpy==2.1.3 matplotlib==3.10.0 pillow==11.3.0 scipy==1.16.3 sympy==1.14.0
+    diffusers==0.39.0 huggingface_hub==1.27.0 safetensors==0.8.0 fastcore==2.2.12 tqdm==4.67.3 setuptools==75.2.0
+    ipykernel==6.17.1 ipython==7.34.0 ipywidgets==7.7.1 jupyter_client==7.4.9 traitlets==5.7.1 tornado==6.5.7
     notebook==6.5.7 nbclient==0.10.4'''.split()
 GUARD = "__import__('ddpm_lit')"   # the cell that installs the package has this in it
 PROVIDES = dict(torchvision=['PIL', 'numpy'], ipywidgets=['IPython', 'psutil'])   # what comes with a requirement, or with any Jupyter
@@ -70,6 +70,12 @@ def unannounced(path):
     return sorted(found)
 
 
+def local_pictures(path):
+    "Pictures in the text whose address is relative: in Colab there is no such file."
+    text = '\n'.join(''.join(c['source']) for c in json.loads(path.read_text(encoding='utf-8'))['cells'] if c['cell_type'] == 'markdown')
+    return [a for pair in re.findall(r'!\[[^\]]*\]\(([^)\s]+)|<img[^>]*src="([^"]+)', text) for a in pair if a and not re.match('https?:|data:', a)]
+
+
 def run(python, cells, cwd, env):
     "Run cells in a kernel of that environment; the outputs of the last cell and the error, each as text."
     code = '''
@@ -89,7 +95,8 @@ print(json.dumps([said, error]))
 def setup(python, notebooks, work, env):
     "The setup cell installs the package where it is missing, changes nothing else, and does nothing where it is there."
     cells = {nb.name: [c for c in code(nb) if GUARD in c] for nb in notebooks}
-    check('every notebook has one setup cell, and it is the same', all(len(c) == 1 for c in cells.values()) and len({c[0] for c in cells.values()}) == 1, cells)
+    meanings = {name: [ast.dump(ast.parse(c)) for c in found] for name, found in cells.items()}
+    check('every notebook has one setup cell, and it is the same', all(len(c) == 1 for c in cells.values()) and len({m for ms in meanings.values() for m in ms}) == 1, cells)
     [cell, *_] = next(iter(cells.values()))
     check(f'the setup cell installs from {URL}', f'git+{URL}' in cell, cell)
     freeze = lambda: set(subprocess.run([python, '-m', 'pip', 'freeze'], check=True, capture_output=True, text=True).stdout.split('\n'))
@@ -110,7 +117,7 @@ def setup(python, notebooks, work, env):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('notebooks', nargs='*', type=Path)
-    parser.add_argument('--python', default='python3.12')
+    parser.add_argument('--python', default='python3.13')
     parser.add_argument('--venv', type=Path)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as tmp:
@@ -127,6 +134,7 @@ def main():
         every = sorted((work/'tree/nbs').glob('*.ipynb'))
         asked = [nb for nb in every if not args.notebooks or nb.name in {a.name for a in args.notebooks}]
         for nb in every: check(f'{nb.name} announces what it needs beyond the package', not unannounced(nb), unannounced(nb))
+        for nb in every: check(f'{nb.name}: its pictures show in Colab', not local_pictures(nb), local_pictures(nb))
         setup(python, every, work, env)
         for nb in asked:
             (here := work/nb.stem).mkdir()

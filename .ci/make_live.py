@@ -121,7 +121,7 @@ def card(strip):
     image.paste(strip, (0, 630 - strip.height))
     draw = ImageDraw.Draw(image)
     draw.text((60, 48), 'ddpm_lit', font=ImageFont.load_default(84), fill=ink)
-    draw.text((64, 160), 'Denoising diffusion derived, coded, pictured and proved', font=ImageFont.load_default(36), fill='#9fb3c2')
+    draw.text((64, 160), 'Denoising diffusion derived, coded, pictured and checked', font=ImageFont.load_default(36), fill='#9fb3c2')
     return np.asarray(image)
 
 

@@ -132,7 +132,7 @@ def main(args):
     os.environ.update(OMP_NUM_THREADS='1', MKL_NUM_THREADS='1')
     import execnb.shell, matplotlib.pyplot, sympy, torch, torchvision   # once, before the forks
     torch.set_num_threads(1)
-    start, work = time.time(), chosen(args, planted())
+    start, work = time.time(), dict(sorted(chosen(args, planted()).items(), key=lambda item: -len(item[1])))   # long ones first
     with multiprocessing.get_context('fork').Pool(len(os.sched_getaffinity(0)), maxtasksperchild=1) as pool:
         verdicts = sum(pool.starmap(run_chapter, work.items(), chunksize=1), [])
     caught, failed = verdicts.count('caught'), verdicts.count('CONTROL')

@@ -17,6 +17,7 @@ def page(nb):
     out = []
     for cell in nb['cells']:
         source = ''.join(cell['source']).strip()
+        source = re.sub(r'\n*<script.*?</script>', '', source, flags=re.S)   # GitHub would show it as text
         if cell['cell_type'] == 'markdown': out.append(re.sub(r'(\]\(|src=")(?!https?:|#)', r'\1nbs/', source))
         elif not re.search(r'^#\| *(hide|default_exp)', source, re.M):
             code = '\n'.join(l for l in source.splitlines() if not l.startswith('#|'))

@@ -21,7 +21,7 @@ function normals(seed) {
 const roundEven = v => { const r = Math.round(v); return v % 1 === .5 && r % 2 ? r - 1 : r }
 const timesteps = (T, n) => Array.from({length: n + 1}, (_, i) => roundEven(T * (n - i) / n))
 
-// What the network's output says about a clean image, clipped, and the noise that goes with it (chapter 06)
+// The clean image that the network's output implies, clipped, and the noise that goes with it (chapter 06)
 function predict(config, x, t, out) {
   const c = Math.sqrt(config.alpha_bars[t]), s = Math.sqrt(1 - config.alpha_bars[t])
   const x0 = x.map((v, i) => {
@@ -31,7 +31,7 @@ function predict(config, x, t, out) {
   return {x0, eps: x.map((v, i) => (v - c * x0[i]) / s)}
 }
 
-// One step t → s of each sampler, for one image; `past` is what the last step left (chapters 06 and 10)
+// One step t → s of each sampler, for one image; `past` is what the last step left (chapters 06 and 11)
 const samplers = {
   ddim: ({a, s}, x, {x0, eps}) => x0.map((v, i) => Math.sqrt(a[s]) * v + Math.sqrt(1 - a[s]) * eps[i]),
   ancestral: ({a, t, s, normal}, x, {x0}) => {
@@ -102,8 +102,8 @@ const markup = `
   <button>Paint</button>
 </form>
 <div class="live-pictures">
-  <figure><canvas class="live-x" width="1" height="1" role="img" aria-label="Nothing painted yet"></canvas><figcaption>x<sub>t</sub>, what the chain holds</figcaption></figure>
-  <figure><canvas class="live-x0" width="1" height="1" role="img" aria-label="Nothing painted yet"></canvas><figcaption>x̂<sub>0</sub>, where the network sees it going</figcaption></figure>
+  <figure><canvas class="live-x" width="1" height="1" role="img" aria-label="Nothing painted yet"></canvas><figcaption>x<sub>t</sub>, the images so far</figcaption></figure>
+  <figure><canvas class="live-x0" width="1" height="1" role="img" aria-label="Nothing painted yet"></canvas><figcaption>x̂<sub>0</sub>, the network's guess of the result</figcaption></figure>
 </div>
 <label class="live-time">Look back <input name="time" type="range" min="0" max="0" step="1" value="0" disabled><output name="t">t = …</output></label>
 <p class="live-status" role="status"></p>`
@@ -170,7 +170,7 @@ function start(root) {
     button.disabled = false
   })
   root.dataset.state = 'idle'
-  say('Nothing is loaded yet: the first picture fetches the network and what runs it, about 14 MB.')
+  say('Press Paint: the first time, the network and what runs it are fetched, about 14 MB.')
 }
 
 const root = document.querySelector('#live')
