@@ -6,7 +6,7 @@ The meanings stand in equations.json beside this file. The errors are measured: 
 cells that check an equation is kept, in results/equations.json.
 
 usage: equations_page.py             write the page from what was last measured
-       equations_page.py --measure   run the notebooks first (some minutes)
+       equations_page.py --measure [CHAPTER ...]   run the notebooks first, all (some minutes) or those named, such as 03_reverse
        equations_page.py --check     exit with 1 if the page is stale or an equation is missing in it
 """
 import ast, json, multiprocessing, os, re, sys
@@ -95,7 +95,7 @@ def write():
     "The page, from the notebooks, the meanings and the last measurement."
     means, measured = (json.loads(p.read_text(encoding='utf-8')) for p in (meanings, results))
     out = ['---', 'title: Every equation, and how its check came out',
-           'description: All numbered equations of the book, what they mean, where they are derived, and the error measured by the assertion that proves them.',
+           'description: All numbered equations of the book, what they mean, where they are derived, and the error measured by the assertion that checks them.',
            '---', '', 'Under each formula stand its meaning, a link to the section that derives and checks it, and the comparison of that check that came '
            'nearest to failing, when all chapters last ran: in double precision a closed form should agree to about 1e-12; an estimate from random '
            'numbers may be off by four of its standard errors, and that limit is what is printed.', '']
@@ -114,12 +114,17 @@ def write():
 
 
 def main(args):
-    if args == ['--measure']:
-        with multiprocessing.get_context('spawn').Pool(2, maxtasksperchild=1) as pool: found = pool.map(measure, chapters, chunksize=1)
-        merged = {n: e for one in found for n, e in one.items()}
+    if args[:1] == ['--measure']:
+        chosen = [p for p in chapters if not args[1:] or p.stem in args[1:]]
+        if len(chosen) < len(args[1:]): sys.exit(f'no such chapter: {args[1:]}')
+        with multiprocessing.get_context('spawn').Pool(2, maxtasksperchild=1) as pool: found = pool.map(measure, chosen, chunksize=1)
+        again = {str(int(p.stem[:2])) for p in chosen}
+        merged = {n: e for n, e in json.loads(results.read_text()).items() if n.split('.')[0] not in again} | {n: e for one in found for n, e in one.items()}
         rows = [f'{json.dumps(n)}: {json.dumps(merged[n])}' for n in sorted(merged, key=lambda n: [int(i) for i in n.split('.')])]
         results.write_text('{\n' + ',\n'.join(rows) + '\n}\n', encoding='utf-8')
-    text, tags = write(), {t for p in chapters for kind, s in read(p) if kind == 'markdown' for t in TAG.findall(s)}
+    tags = {t for p in chapters for kind, s in read(p) if kind == 'markdown' for t in TAG.findall(s)}
+    if mute := sorted(tags - set(json.loads(meanings.read_text(encoding='utf-8')))): sys.exit(f'.ci/equations.json does not say what these mean: {mute}')
+    text = write()
     missing = sorted(tags - set(TAG.findall(text)))
     if missing: sys.exit(f'equations not found for the page: {missing}')
     if args == ['--check']: return None if page.read_text(encoding='utf-8') == text else sys.exit('nbs/equations.md is stale: run python .ci/equations_page.py')
