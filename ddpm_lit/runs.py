@@ -306,13 +306,16 @@ class Run(Trainer):
 
 # %% ../nbs/10_runs.ipynb #be49476b
 @patch
+def way_back(self:Run):
+    "A sentence on where an error leaves us."
+    good = last_checkpoint(self.run)
+    return f"The last good checkpoint is {good}." if good else "There is no checkpoint yet."
+
+@patch
 def check_finite(self:Run):
-    "As the trainer's, with the way back: the last good checkpoint."
+    "As the trainer's; an error names the last good checkpoint."
     try: return Trainer.check_finite(self)
-    except FloatingPointError as e:
-        good = last_checkpoint(self.run)
-        good = f"The last good checkpoint is {good}." if good else "There is no checkpoint yet."
-        raise FloatingPointError(f"{e} {good}") from None
+    except FloatingPointError as e: raise FloatingPointError(f"{e} {self.way_back()}") from None
 
 @patch
 def log(self:Run, images, start):
@@ -339,9 +342,12 @@ def save(self:Run):
     "Write a checkpoint, unless the loss or a gradient is no longer finite; all processes call it."
     self.check_finite()
     state, log = self.state(), self.run/'metrics.jsonl'
-    if self.rank == 0:
+    if self.rank: return
+    try:
         if log.exists(): sync(log)
         return save_checkpoint(self.run, self.n, self.network, self.average.model, state)
+    except OSError as e:
+        raise OSError(f"{e}: step {self.n} is not saved in {self.run}. {self.way_back()}") from None
 
 # %% ../nbs/10_runs.ipynb #62c49317
 def _odd_one(
