@@ -154,7 +154,7 @@ def bits(args, denoise, result, start):
         if any(r['first'] == first for r in runs): continue
         if begin - start + max((r['seconds'] for r in runs), default=0) > args.limit: return print('the limit is reached; call again to go on')
         x0 = to_float(test.images[first:first + batch]).to(device)
-        b = bits_per_dim(vlb_terms(denoise, x0, times, generator=torch.Generator(device).manual_seed(args.seed + first)), x0)
+        b = bits_per_dim(vlb_terms(denoise, x0, 'beta_tilde', times, generator=torch.Generator(device).manual_seed(args.seed + first)), x0)
         total = b.sum(0)
         row = dict(first=first, n=len(x0), mean=total.mean().item(), variance=total.var().item(), prior=b[0].mean().item(), decoder=b[-1].mean().item(),
                    seconds=short(time.perf_counter() - begin))

@@ -11,7 +11,7 @@ import torch
 from torch.special import log_ndtr
 from .forward import randn_like
 from .closed_form import q_sample, prior_kl
-from .reverse import q_posterior, reverse_var
+from .reverse import q_posterior, reverse_var, timesteps
 
 # %% ../nbs/05_elbo.ipynb #06751380
 def gaussian_kl(
@@ -47,7 +47,7 @@ def step_var(
     schedule, # `NoiseSchedule`
     times, # all times of the chain, largest first: T, …, 0
     i:int, # which step: from times[i] to times[i+1]
-    var='beta_tilde', # 'beta_tilde', 'beta', or float64 `[T+1]`, σ² of the step that starts at t
+    var, # 'beta_tilde', 'beta', or float64 `[T+1]`, σ² of the step that starts at t
 ): # σ², float64
     "Variance of the model's step in the bound: Eq. (3.7), but β̃ of the step before where a chain of two or more ends (Ho et al. 2020, their code)."
     t, s = times[i], times[i+1]
@@ -82,17 +82,16 @@ def vlb_term(
 def vlb_terms(
     denoise, # `Denoiser`
     x0:torch.Tensor, # data `[B, ...]`; 8-bit images scaled to [-1, 1] for the default decoder
-    times=None, # list of times T, …, 0, largest first; None: every t. A shorter list bounds the model that takes only those steps
-    var='beta_tilde', # σ²: 'beta_tilde', 'beta', or float64 `[T+1]`, indexed by t
+    var, # σ²: 'beta_tilde', 'beta', or float64 `[T+1]`, indexed by t
+    steps=None, # as in `timesteps`: None, an int or a list of times from T to 0; fewer than T bounds the model that takes only those steps
     decoder=discretized_log_prob, # log p(x_0 | mean, var), elementwise
     generator=None, # draws the ε of each term
     **cond, # passed on to the network
-)->torch.Tensor: # `[len(times), B]` float64, nats: row i is L_s with s = times[i], from L_T down to L_0
+)->torch.Tensor: # `[number of times, B]` float64, nats: row i is L_s for the i-th time s, from L_T down to L_0
     "All terms of the bound, Eq. (5.6); `.sum(0)` is the bound on -log p(x_0) of each image."
     S = denoise.schedule
-    times = list(range(S.T, -1, -1)) if times is None else list(times)
-    if times[0] != S.T or times[-1] != 0 or any(t <= s for t, s in zip(times, times[1:])):
-        raise ValueError(f"times must fall from T = {S.T} to 0; got {times}")
+    times = timesteps(S.T, steps)
+    if times[0] != S.T or times[-1] != 0: raise ValueError(f"steps must go from T = {S.T} to 0, got {times}")
     terms = [prior_kl(S, x0)]
     for i, (t, s) in enumerate(zip(times, times[1:])):
         terms.append(vlb_term(denoise, x0, t, s, randn_like(x0, generator), step_var(S, times, i, var), decoder, **cond))

@@ -374,7 +374,7 @@ def bits_of(
     (rank, world), N = ranks(), len(images)
     share = range(N*rank//world, N*(rank + 1)//world)                     # each process takes its part of the images
     x0 = to_float(images[share.start:share.stop]).to(device)
-    nats = vlb_terms(denoise, x0, generator=image_generators(seed, share)).sum(0) if share else x0.new_zeros(0)
+    nats = vlb_terms(denoise, x0, 'beta_tilde', generator=image_generators(seed, share)).sum(0) if share else x0.new_zeros(0)
     b = torch.cat(gather(bits_per_dim(nats, x0).cpu()))
     return {'value': b.mean().item(), 'standard_error': b.std().item()/len(b)**.5, 'images': len(b), 'var': 'beta_tilde', 'steps': denoise.schedule.T}
 
