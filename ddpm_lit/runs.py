@@ -500,7 +500,8 @@ def own(self:Run):
         if last and int(last.name) > self.n: raise RuntimeError(
             f"{last} is newer than step {self.n} of this trainer: open the run again")
         if load_config(self.run) != self.config: save_config(self.run, self.config)
-        log, path = ''.join(json.dumps(r) + '\n' for r in self.rows).encode(), self.run/'metrics.jsonl'
+        path = self.run/'metrics.jsonl'
+        log = ''.join(json.dumps(row) + '\n' for row in self.rows).encode()
         if not path.exists() or path.read_bytes() != log: write_atomic(path, log)
         self.note_start()
         yield
