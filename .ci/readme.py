@@ -18,6 +18,7 @@ def page(nb):
     for cell in nb['cells']:
         source = ''.join(cell['source']).strip()
         source = re.sub(r'\n*<script.*?</script>', '', source, flags=re.S)   # GitHub would show it as text
+        source = re.sub(r'(src=")https://ddpm-lit\.github\.io/ddpm_lit/([\w.-]+\.png)', r'\1\2', source)       # on GitHub the picture of this very commit
         if cell['cell_type'] == 'markdown': out.append(re.sub(r'(\]\(|src=")(?!https?:|#)', r'\1nbs/', source))
         elif not re.search(r'^#\| *(hide|default_exp)', source, re.M):
             code = '\n'.join(l for l in source.splitlines() if not l.startswith('#|'))
