@@ -33,7 +33,7 @@ class GaussianMixture:
         if not torch.allclose(C, C.mT):
             raise ValueError(f"covs must be symmetric; got {C.tolist()}")
         lam, axes = torch.linalg.eigh(C)
-        top = lam.abs().amax(1, keepdim=True)
+        top = lam.amax(1, keepdim=True)
         if (lam < -1e-9*top).any():
             raise ValueError(f"covs must have no negative eigenvalue; got {lam.min():.3g}")
         lam = lam.where(lam > D*torch.finfo(lam.dtype).eps*top, 0.)      # rounding is not width
