@@ -1,0 +1,116 @@
+#!/usr/bin/env python3
+"""What a learned noise schedule is worth to the garment model of the package (chapter 14): the schedule, learned by lowering the
+variance of the bound's estimator; that variance for four schedules with the same ends, times independent or spread evenly; and
+the bound itself for tables of 50 to 1000 steps, on held-out images. About half an hour on one CPU core."""
+import argparse, math
+from pathlib import Path
+import torch
+from ddpm_lit.closed_form import NoiseSchedule, prior_kl
+from ddpm_lit.data import load_images
+from ddpm_lit.elbo import discretized_log_prob
+from ddpm_lit.forward import image_generators, randn_like
+from ddpm_lit.learned_schedule import (AtAnyLevel, MonotoneGamma, NoiseLevels, continuous_loss, cosine_gamma, discrete_term, even_times,
+                                       gamma_betas, learn_gamma, linear_beta_gamma, noise_error, straight_gamma)
+from ddpm_lit.closed_form import q_sample
+from ddpm_lit.runs import load_pretrained
+from ddpm_lit.training import stratified_t
+from ddpm_lit.viz import to_float
+from measure import ROOT, options, record, short, write
+
+D = 256                                                # numbers in an image
+def bits(nats): return nats/(D*math.log(2))
+def mean_se(x): return dict(mean=short(x.mean().item()), se=short(x.std().item()/len(x)**.5))
+
+def moments(x0_at, x0, gammas, generator):
+    "Mean of h = ‖ε - ε̂‖² and of h² over images, each level with fresh noise."
+    h = torch.stack([noise_error(x0_at, x0, g.expand(len(x0)), randn_like(x0, generator)) for g in gammas])
+    return dict(gamma=[short(g) for g in gammas.tolist()], h=[short(v) for v in h.mean(1).tolist()],
+                h_se=[short(v) for v in (h.std(1)/len(x0)**.5).tolist()], h2=[short(v) for v in h.square().mean(1).tolist()])
+
+def estimates(gamma, x0_at, images, batches, B, spread, generator):
+    "ℓ in bits/dim `[batches, B]`: random images, times independent or spread evenly, fresh noise."
+    rows = []
+    for _ in range(batches):
+        x0 = images[torch.randint(len(images), (B,), generator=generator)]
+        u = torch.rand(B, dtype=torch.float64, generator=generator)
+        rows.append(continuous_loss(gamma, x0_at, x0, even_times(u[0], B) if spread else u, randn_like(x0, generator)))
+    return bits(torch.stack(rows))
+
+def best_var(x0_at, x0, gamma, generator):
+    "Mean squared error per pixel at the level of x_1: the decoder's best variance, Eq. (5.11)."
+    g = torch.full((len(x0),), gamma, dtype=torch.float64)
+    return noise_error(x0_at, x0, g, randn_like(x0, generator)).mean()*math.exp(gamma)/D
+
+def bound(schedule, x0_at, images, sigma2, most, seed):
+    """Bits/dim of each image. One noise for all terms of an image, and the same for all tables, so that differences are sharp;
+    of more than `most` terms an image gets the first half of that many, where the terms are largest, and as many of the others,
+    spread evenly, with the weight of all the others."""
+    T, found = schedule.T, []
+    head = T if T - 1 <= most else 1 + most//2                                # the last t of which every image gets the term
+    for k in range(0, len(images), 64):
+        x0, gens = images[k:k + 64], image_generators(seed, range(k, min(k + 64, len(images))))
+        noise = torch.stack([torch.randn(x0.shape[1:], generator=g) for g in gens])
+        nats = sum(discrete_term(schedule, x0_at, x0, torch.full((len(x0),), t), noise) for t in range(2, head + 1))
+        if head < T:
+            t = torch.stack([head + stratified_t(torch.rand((), generator=g), most//2, T - head) for g in gens])
+            nats = nats + sum(discrete_term(schedule, x0_at, x0, k, noise) for k in t.T)*(T - head)/(most//2)
+        g = -schedule.snr[1].log().expand(len(x0)); levels = NoiseLevels(g)
+        named = -discretized_log_prob(x0, x0_at(q_sample(levels, x0, levels.t, noise), g), sigma2).flatten(1).sum(1)
+        found.append(torch.stack([nats, named, prior_kl(schedule, x0)]))
+    return bits(torch.cat(found, 1))
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options(parser, limit=3600, sizes=False)
+    args = parser.parse_args()
+    out = Path(args.out) if args.out else None if args.quick else ROOT/'results/learned_schedule.json'
+    torch.manual_seed(args.seed)
+    g = torch.Generator().manual_seed(args.seed)
+    steps, images, batches, Ts, most, levels = (3, 8, 2, (6, 12), 8, 5) if args.quick else (400, 256, 128, (50, 100, 250, 1000), 100, 97)
+
+    denoise, _ = load_pretrained()
+    x0_at = AtAnyLevel(denoise)
+    train, test = (to_float(load_images('fashion-12k', split, 16).images) for split in ('train', 'test'))
+    low, high = x0_at.gammas[0].item(), 10.
+    result = dict(record(args, parser), low=low, high=high, images=images)
+
+    gamma = MonotoneGamma(low, high)
+    squares = learn_gamma(gamma, x0_at, lambda: train[torch.randint(len(train), (64,), generator=g)], steps, generator=g)
+    state = {k: v.tolist() for k, v in gamma.state_dict().items()}
+    result['learned'] = dict(steps=steps, batch=64, state=state, squares=[short(s) for s in squares])
+    write(out, result)
+    torch.set_grad_enabled(False)
+
+    result['moments'] = moments(x0_at, test[:images//2], torch.linspace(low, high, levels, dtype=torch.float64), g)
+    write(out, result)
+    curves = dict(straight=straight_gamma(low, high), learned=gamma, cosine=cosine_gamma(low, high), linear=linear_beta_gamma(low, high))
+    result['estimator'] = dict(batch=32, batches=batches, unit='bits/dim')
+    for name, f in curves.items():
+        alone, spread = (estimates(f, x0_at, test, batches, 32, s, g) for s in (False, True))
+        result['estimator'][name] = dict(mean_se(alone.flatten()), sd=short(alone.std().item()), spread=mean_se(spread.mean(1)),
+                                         sd_of_batch=short(alone.mean(1).std().item()), sd_of_spread_batch=short(spread.mean(1).std().item()))
+        print(name, result['estimator'][name], flush=True)
+        write(out, result)
+
+    x0, at_low = test[:images], best_var(x0_at, train[:images], low, g)
+    result['bound'] = dict(same_ends={}, own_ends={}, most=most, sigma2=short(at_low.item()))
+    for T in Ts:
+        found = {name: bound(NoiseSchedule(gamma_betas(f, T)), x0_at, x0, at_low, most, args.seed) for name, f in curves.items()}
+        row = {name: dict(mean_se(b.sum(0)), diffusion=short(b[0].mean().item()), decoder=short(b[1].mean().item()), prior=short(b[2].mean().item()),
+                          above_learned=mean_se((b - found['learned']).sum(0))) for name, b in found.items()}
+        result['bound']['same_ends'][str(T)] = row
+        print(T, row, flush=True)
+        write(out, result)
+    for T in Ts:                                       # the tables of chapter 01 as they are, each with its own ends
+        tables = dict(cosine=NoiseSchedule.cosine(T))
+        if T >= 25: tables['linear'] = NoiseSchedule.linear(T, beta_1=.1/T, beta_T=20/T)
+        row = {}
+        for name, schedule in tables.items():
+            sigma2 = best_var(x0_at, train[:images], -schedule.snr[1].log().item(), g)
+            b = bound(schedule, x0_at, x0, sigma2, most//2, args.seed)
+            row[name] = dict(mean_se(b.sum(0)), diffusion=short(b[0].mean().item()), decoder=short(b[1].mean().item()), prior=short(b[2].mean().item()))
+        result['bound']['own_ends'][str(T)] = row
+        print(T, row, flush=True)
+        write(out, result)
+
+if __name__ == '__main__': main()
