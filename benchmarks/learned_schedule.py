@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What a learned noise schedule is worth to the garment model of the package (chapter 14): the schedule, learned by lowering the
 variance of the bound's estimator; that variance for four schedules with the same ends, times independent or spread evenly; and
-the bound itself for tables of 50 to 1000 steps, on held-out images. About half an hour on one CPU core."""
+the bound itself for tables of 50 to 1000 steps, on held-out images. About twenty minutes on one CPU core."""
 import argparse, math
 from pathlib import Path
 import torch
@@ -66,7 +66,7 @@ def main():
     out = Path(args.out) if args.out else None if args.quick else ROOT/'results/learned_schedule.json'
     torch.manual_seed(args.seed)
     g = torch.Generator().manual_seed(args.seed)
-    steps, images, batches, Ts, most, levels = (3, 8, 2, (6, 12), 8, 5) if args.quick else (400, 256, 128, (50, 100, 250, 1000), 100, 97)
+    steps, images, batches, Ts, most, levels = (3, 8, 2, (6, 12), 8, 5) if args.quick else (300, 256, 96, (50, 100, 250, 1000), 60, 65)
 
     denoise, _ = load_pretrained()
     x0_at = AtAnyLevel(denoise)
