@@ -143,13 +143,13 @@ def even_times(
     "B times, each uniform, together spread evenly: `stratified_t` on a grid of 2²⁰."
     return (stratified_t(u, B, 2**20).double() - .5)/2**20
 
-# %% ../nbs/14_learned_schedule.ipynb #3de96c04
+# %% ../nbs/14_learned_schedule.ipynb #5d999d40
 def learn_gamma(
     gamma,          # MonotoneGamma, changed in place
     x0_at,          # see `noise_error`
     draw,           # callable without arguments: a batch of clean images `[B, ...]`
     steps=400,
-    lr=.05,         # of Adam at the start; falls along half a cosine
+    lr=.02,         # of Adam at the start; falls along half a cosine
     generator=None, # draws times and noise
 ):                  # list of the batches' mean of ℓ²
     "Lower the variance of the estimator by gradient descent: Eq. (14.11)."
