@@ -144,7 +144,7 @@ def even_times(
     "B times, each uniform, together spread evenly: `stratified_t` on a grid of 2²⁰."
     return (stratified_t(u, B, 2**20).double() - .5)/2**20
 
-# %% ../nbs/14_learned_schedule.ipynb #232ddc5b
+# %% ../nbs/14_learned_schedule.ipynb #bc717cf3
 def learn_gamma(
     gamma,          # MonotoneGamma, changed in place
     x0_at,          # see `noise_error`
@@ -164,7 +164,7 @@ def learn_gamma(
         squares.append(loss.detach().square().mean().item())
     return squares
 
-# %% ../nbs/14_learned_schedule.ipynb #4766c88d
+# %% ../nbs/14_learned_schedule.ipynb #82a0650b
 def gamma_betas(
     gamma, # γ(τ), rising
     T,     # number of steps, 2 or more
@@ -176,7 +176,7 @@ def gamma_betas(
     log_a = torch.cat([g.new_zeros(1), logsigmoid(-g)])
     return check_betas(-torch.expm1(log_a.diff(prepend=log_a[:1])))
 
-# %% ../nbs/14_learned_schedule.ipynb #b3c237f2
+# %% ../nbs/14_learned_schedule.ipynb #6a81676a
 class AtAnyLevel:
     "A `Denoiser` at noise levels between its own: x̂_0 goes linearly from one entry to the next."
     def __init__(self,
