@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """What a learned noise schedule is worth to the garment model of the package (chapter 14): the schedule, learned by lowering the
 variance of the bound's estimator; that variance for four schedules with the same ends, times independent or spread evenly; and
-the bound itself for tables of 50 to 1000 steps, on held-out images. Seven minutes on one quiet CPU core."""
-import argparse, math
+the bound itself for tables of 50 to 1000 steps, on held-out images. Each of the two
+parts takes about a minute on one CPU core; `bound` begins with what `learn` wrote."""
+import argparse, json, math
 from pathlib import Path
 import torch
 from ddpm_lit.closed_form import NoiseSchedule, prior_kl, q_sample
@@ -60,56 +61,66 @@ def bound(schedule, x0_at, images, sigma2, most, seed):
         found.append(torch.stack([nats, named, prior_kl(schedule, x0)]))
     return bits(torch.cat(found, 1))
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options(parser, limit=3600, sizes=False)
-    args = parser.parse_args()
-    out = Path(args.out) if args.out else None if args.quick else ROOT/'results/learned_schedule.json'
-    torch.manual_seed(args.seed)
-    g = torch.Generator().manual_seed(args.seed)
-    steps, images, batches, Ts, most, levels = (3, 8, 2, (6, 12, 50), 8, 5) if args.quick else (200, 256, 48, (50, 100, 250, 1000), 24, 49)
-
-    denoise, _ = load_pretrained()
-    x0_at = AtAnyLevel(denoise)
-    train, test = (to_float(load_images('fashion-12k', split, 16).images) for split in ('train', 'test'))
+def learn(result, x0_at, train, test, quick, g):
+    steps, batches, levels = (3, 2, 5) if quick else (200, 24, 33)
     low, high = x0_at.gammas[0].item(), 10.
-    result = dict(record(args, parser), low=low, high=high, images=images)
-
     gamma = MonotoneGamma(low, high)
-    squares = learn_gamma(gamma, x0_at, lambda: train[torch.randint(len(train), (32,), generator=g)], steps, .03, g)
+    squares = learn_gamma(gamma, x0_at, lambda: train[torch.randint(len(train), (16,), generator=g)], steps, .04, g)
     state = {k: v.tolist() for k, v in gamma.state_dict().items()}
-    result['learned'] = dict(steps=steps, batch=32, state=state, squares=[short(s) for s in squares])
-    write(out, result)
+    result['learned'] = dict(low=low, high=high, steps=steps, batch=16, state=state, squares=[short(s) for s in squares])
     torch.set_grad_enabled(False)
-
-    result['moments'] = moments(x0_at, test[:96], torch.linspace(low, high, levels, dtype=torch.float64), g)
-    write(out, result)
-    curves = dict(straight=straight_gamma(low, high), learned=gamma, cosine=cosine_gamma(low, high), linear=linear_beta_gamma(low, high))
+    result['moments'] = dict(moments(x0_at, test[:48], torch.linspace(low, high, levels, dtype=torch.float64), g), images=48)
     result['estimator'] = dict(batch=32, batches=batches, unit='bits/dim')
-    for name, f in curves.items():
+    for name, f in curves(result).items():
         alone, spread = (estimates(f, x0_at, test, batches, 32, s, g) for s in (False, True))
         result['estimator'][name] = dict(mean_se(alone.flatten()), sd=short(alone.std().item()), spread=mean_se(spread.mean(1)),
                                          sd_of_batch=short(alone.mean(1).std().item()), sd_of_spread_batch=short(spread.mean(1).std().item()))
         print(name, result['estimator'][name], flush=True)
-        write(out, result)
 
-    x0, at_low = test[:images], best_var(x0_at, train[:images], low, g)
-    result['bound'] = dict(same_ends={}, own_ends={}, most=most, sigma2=short(at_low.item()))
+def curves(result):
+    "Four schedules with the same ends."
+    low, high = (result['learned'][k] for k in ('low', 'high'))
+    gamma = MonotoneGamma(low, high)
+    gamma.load_state_dict({k: torch.tensor(v, dtype=torch.float64) for k, v in result['learned']['state'].items()})
+    return dict(straight=straight_gamma(low, high), cosine=cosine_gamma(low, high), linear=linear_beta_gamma(low, high), learned=gamma)
+
+def bounds(result, x0_at, train, test, quick, g):
+    torch.set_grad_enabled(False)
+    images, Ts, most = (8, (6, 12, 50), 3) if quick else (256, (50, 100, 250, 1000), 4)
+    x0, found = test[:images], {}
+    sigma2 = best_var(x0_at, train[:images], result['learned']['low'], g)
+    result['bound'] = dict(same_ends={}, own_ends={}, images=images, terms=most, sigma2=short(sigma2.item()), unit='bits/dim')
+    def summary(b): return dict(mean_se(b.sum(0)), diffusion=short(b[0].mean().item()), decoder=short(b[1].mean().item()), prior=short(b[2].mean().item()))
     for T in Ts:
-        found = {name: bound(NoiseSchedule(gamma_betas(f, T)), x0_at, x0, at_low, most, args.seed) for name, f in curves.items()}
-        row = {name: dict(mean_se(b.sum(0)), diffusion=short(b[0].mean().item()), decoder=short(b[1].mean().item()), prior=short(b[2].mean().item()),
-                          above_learned=mean_se((b - found['learned']).sum(0))) for name, b in found.items()}
+        found = {name: bound(NoiseSchedule(gamma_betas(f, T)), x0_at, x0, sigma2, most, result['seed']) for name, f in curves(result).items()}
+        row = {name: dict(summary(b), above_learned=mean_se((b - found['learned']).sum(0))) for name, b in found.items()}
         result['bound']['same_ends'][str(T)] = row
         print(T, row, flush=True)
-        write(out, result)
     for T in (50, 1000):                               # the tables of chapter 01 as they are, each with its own ends
-        tables, row = dict(cosine=NoiseSchedule.cosine(T), linear=NoiseSchedule.linear(T, beta_1=.1/T, beta_T=20/T)), {}
+        tables = dict(cosine=NoiseSchedule.cosine(T), linear=NoiseSchedule.linear(T, beta_1=.1/T, beta_T=20/T))
+        row = {}
         for name, schedule in tables.items():
-            sigma2 = best_var(x0_at, train[:images], -schedule.snr[1].log().item(), g)
-            b = bound(schedule, x0_at, x0, sigma2, most, args.seed)
-            row[name] = dict(mean_se(b.sum(0)), diffusion=short(b[0].mean().item()), decoder=short(b[1].mean().item()), prior=short(b[2].mean().item()))
+            own = best_var(x0_at, train[:images], -schedule.snr[1].log().item(), g)
+            row[name] = summary(bound(schedule, x0_at, x0, own, most, result['seed']))
         result['bound']['own_ends'][str(T)] = row
         print(T, row, flush=True)
-        write(out, result)
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('what', choices=('learn', 'bound'), help='learn: the schedule, and the noise of the estimator; bound: then, bits per dimension')
+    options(parser, limit=600, sizes=False)
+    args = parser.parse_args()
+    out = Path(args.out) if args.out else None if args.quick else ROOT/'results/learned_schedule.json'
+    before = json.loads(out.read_text()) if args.what == 'bound' and out and out.exists() else None
+    torch.manual_seed(args.seed)
+    g, head = torch.Generator().manual_seed(args.seed), record(args, parser)
+    x0_at = AtAnyLevel(load_pretrained()[0])
+    train, test = (to_float(load_images('fashion-12k', split, 16).images) for split in ('train', 'test'))
+    if args.what == 'learn' or before is None:
+        result = dict(head, bound=None)
+        learn(result, x0_at, train, test, args.quick, g)
+    else: result = dict(before, commands=[before['command'], head['command']])
+    if args.what == 'bound': bounds(result, x0_at, train, test, args.quick, g)
+    write(out, result)
 
 if __name__ == '__main__': main()
