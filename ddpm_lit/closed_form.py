@@ -98,6 +98,6 @@ def prior_kl(
     schedule:NoiseSchedule,  # holds ᾱ_T
     x0:torch.Tensor,         # clean images `[B, ...]` in [-1, 1]
 )->torch.Tensor:             # `[B]` float64, nats per image; divide by D·log 2 for bits per number
-    "KL(q(x_T | x_0) ‖ N(0, I)), the term L_T of the bound: Eq. (2.9); Ho et al. 2020, Eq. 5."
+    "KL(q(x_T | x_0) ‖ N(0, I)): Eq. (2.9); the term L_T in Ho et al. 2020, Eq. 5."
     a = schedule.alpha_bars[-1].to(x0.device)
     return (a*x0.double().square() - a - torch.log1p(-a)).flatten(1).sum(1)/2
