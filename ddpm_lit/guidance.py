@@ -123,13 +123,13 @@ def class_spread(
     groups = [feats[labels == c] for c in labels.unique()]
     return sum((f - f.mean(0)).square().sum().item() for f in groups)/(len(feats) - len(groups))
 
-# %% ../nbs/15_guidance.ipynb #3fb1c70a
+# %% ../nbs/15_guidance.ipynb #43f4c6b0
 def weight_at(
     t,         # time, 1…T: int, or int64 `[B]`
     w,         # weight inside the interval, as in `Guided`
     interval,  # (lo, hi)
 ):             # weight at t: w for lo < t ≤ hi, else 1
-    "Guidance in an interval only: Eq. (15.11); Kynkäänniemi et al. 2024, Eq. 5."
+    "Guidance in an interval only: Eq. (15.11); Kynkäänniemi et al. 2024."
     lo, hi = interval
     if not isinstance(t, torch.Tensor): return w if lo < t <= hi else 1
     return torch.where((lo < t) & (t <= hi), w, 1.)
