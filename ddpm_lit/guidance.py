@@ -41,7 +41,7 @@ class ClassifierGuided(Denoiser):
         if self.clip: x0 = x0.clamp(-1, 1)
         return Prediction(x0, eps_from_x0(self.schedule, x_t, t, x0))
 
-# %% ../nbs/15_guidance.ipynb #5a1b667c
+# %% ../nbs/15_guidance.ipynb #aa25d199
 @dataclass
 class Guided(Denoiser):
     "A Denoiser with classifier-free guidance: Eqs. (15.4), (15.11), (15.12); Ho and Salimans 2022."
@@ -75,7 +75,7 @@ class Guided(Denoiser):
         super().__post_init__()
         _check_guidance(self)
 
-# %% ../nbs/15_guidance.ipynb #cfda3cdf
+# %% ../nbs/15_guidance.ipynb #5a7508a2
 def _check_guidance(d):
     K = getattr(getattr(d.model, 'config', None), 'num_classes', None)
     if d.negative is None: d.negative = K
@@ -90,7 +90,7 @@ def _check_guidance(d):
             raise ValueError(f"interval must be (lo, hi) with 0 <= lo < hi <= T = {d.schedule.T}, "
                              f"got {d.interval}")
 
-# %% ../nbs/15_guidance.ipynb #87e59fda
+# %% ../nbs/15_guidance.ipynb #7a77ba2b
 def guided(
     model,          # folder of a run, file of `save_pretrained`, 'fashion_mnist', or a Denoiser
     w,              # weight, see `Guided`, as are the next two
@@ -102,7 +102,7 @@ def guided(
     d = load_denoiser(model, device)
     return Guided(d.model, d.schedule, d.prediction, d.clip, w, negative, interval)
 
-# %% ../nbs/15_guidance.ipynb #8eaad7ab
+# %% ../nbs/15_guidance.ipynb #da0242d3
 def precision_recall(
     samples,  # features `[N, D]`
     real,     # features `[M, D]`
@@ -114,7 +114,7 @@ def precision_recall(
         return (torch.cdist(points, cloud) <= radius).any(1).double().mean().item()
     return covered(samples, real), covered(real, samples)
 
-# %% ../nbs/15_guidance.ipynb #b8037ae1
+# %% ../nbs/15_guidance.ipynb #17753093
 def class_spread(
     feats,   # features `[N, D]`
     labels,  # int64 `[N]`, K different ones, K < N
@@ -123,7 +123,7 @@ def class_spread(
     groups = [feats[labels == c] for c in labels.unique()]
     return sum((f - f.mean(0)).square().sum().item() for f in groups)/(len(feats) - len(groups))
 
-# %% ../nbs/15_guidance.ipynb #43f4c6b0
+# %% ../nbs/15_guidance.ipynb #a994bc41
 def weight_at(
     t,         # time, 1…T: int, or int64 `[B]`
     w,         # weight inside the interval, as in `Guided`
@@ -134,7 +134,7 @@ def weight_at(
     if not isinstance(t, torch.Tensor): return w if lo < t <= hi else 1
     return torch.where((lo < t) & (t <= hi), w, 1.)
 
-# %% ../nbs/15_guidance.ipynb #a66656b2
+# %% ../nbs/15_guidance.ipynb #094d3664
 def write_guided(
     run,            # what `write_samples` takes, as are the settings
     guidance=None,  # weight w; None: no guidance, 1: the same with a label
@@ -154,7 +154,7 @@ def write_guided(
     if (negative, interval) != (None, None): raise ValueError("negative and interval need guidance")
     return write_samples(run, **settings)
 
-# %% ../nbs/15_guidance.ipynb #a178bbdc
+# %% ../nbs/15_guidance.ipynb #29fe9a3b
 @delegates(sampling.main)
 def main(
     run:str,              # folder of ddpm_lit_train, file of save_pretrained, or fashion_mnist
