@@ -18,7 +18,7 @@ from measure import ROOT, commit
 
 WEIGHTS = (0., .5, 1., 1.5, 2., 3., 4., 6., 8.)
 EVERY = [dict(w=w) for w in WEIGHTS]
-OTHERS = [dict(w=2., interval=(200, 800))] + [dict(w=4., interval=i) for i in ((200, 800), (0, 200), (800, 1000))] + [dict(w=8., clip=False)]
+OTHERS = [dict(w=2., interval=(200, 800))] + [dict(w=4., interval=i) for i in ((200, 800), (800, 1000))] + [dict(w=8., clip=False)]
 
 class Judge:
     "Real images at the model's size, their features, and what the classifier finds in images."
@@ -74,9 +74,7 @@ def main():
     done = lambda: json.loads(a.out.read_text()) if a.out.exists() and not a.quick else dict(
         about, commit=commit(), machine=machine(torch.device('cpu')), floor=judge.floor(), rows=[])
     key = lambda r: (r['seed'], r['w'], tuple(r['interval'] or ()), r['clip'])
-    jobs = [dict(seed=s, interval=None, clip=True) | k for k in EVERY for s in a.seeds[:1]]
-    jobs += [dict(seed=s, interval=None, clip=True) | k for k in OTHERS for s in a.seeds[:1]]
-    jobs += [dict(seed=s, interval=None, clip=True) | k for s in a.seeds[1:] for k in EVERY + OTHERS]
+    jobs = [dict(seed=s, interval=None, clip=True) | k for s in a.seeds for k in EVERY + OTHERS]
     for job in jobs[::4] if a.quick else jobs:
         result = done()
         if {k: result[k] for k in about} != about: raise SystemExit(f'{a.out} was measured with other settings')
