@@ -134,7 +134,7 @@ def weight_at(
     if not isinstance(t, torch.Tensor): return w if lo < t <= hi else 1
     return torch.where((lo < t) & (t <= hi), w, 1.)
 
-# %% ../nbs/15_guidance.ipynb #094d3664
+# %% ../nbs/15_guidance.ipynb #eb305447
 def write_guided(
     run,            # what `write_samples` takes, as are the settings
     guidance=None,  # weight w; None: no guidance, 1: the same with a label
@@ -154,7 +154,7 @@ def write_guided(
     if (negative, interval) != (None, None): raise ValueError("negative and interval need guidance")
     return write_samples(run, **settings)
 
-# %% ../nbs/15_guidance.ipynb #29fe9a3b
+# %% ../nbs/15_guidance.ipynb #f69b4a80
 @delegates(sampling.main)
 def main(
     run:str,              # folder of ddpm_lit_train, file of save_pretrained, or fashion_mnist
