@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['samplers', 'usual_steps', 'ddim', 'dpm_solver', 'even_in_lambda', 'start_noise', 'sampler_times', 'check_settings',
            'load_denoiser', 'class_labels', 'sample', 'image_to_image', 'interpolate', 'inpaint', 'save_samples',
-           'write_samples', 'main', 'command']
+           'write_samples', 'main', 'say', 'command']
 
 # %% ../nbs/11_sampling.ipynb #306793b1
 import inspect, json, os, sys
@@ -265,6 +265,8 @@ def write_samples(
     batch=64,
     out=None,        # new folder; None: samples/SAMPLER-STEPS-seedSEED, in `run` if it is a folder
     device=None,
+    load=load_denoiser,  # makes a Denoiser of `run` and a device
+    note={},         # more settings to write down, those of `load`
     **options,
 ):                   # Path of the new folder; None in all processes but the first
     "Draw images into a new folder, see `save_samples`, on all processes of `torchrun`."
@@ -274,7 +276,7 @@ def write_samples(
     if out is not None and Path(out).exists():
         raise FileExistsError(f"out = {str(out)!r} exists already, and nothing is overwritten")
     with process_group(pick_device(device)) as device:
-        denoise, frames, first = load_denoiser(run, device), [], ranks()[0] == 0
+        denoise, frames, first = load(run, device), [], ranks()[0] == 0
         ts = sampler_times(denoise.schedule.T, sampler, steps)
         keep = {*ts[1::max(1, len(ts)//40)], 0}                      # about 40 frames
         def film(i, s, *pair):
@@ -283,7 +285,7 @@ def write_samples(
         images = sample(denoise, n, sampler, ts, label, seed, batch, each=film,
                         progress=first and sys.stderr is not None, **options)
         settings = dict(run=str(run), n=n, sampler=sampler, steps=len(ts) - 1, label=label,
-                        seed=seed, batch=batch, device=str(device), **options)
+                        seed=seed, batch=batch, device=str(device), **options, **note)
         parent = Path(run) if Path(run).is_dir() else Path()
         usual = parent/'samples'/f'{sampler}-{len(ts) - 1}-seed{seed}'
         fill = partial(save_samples, images=images, frames=frames, settings=settings)
@@ -304,10 +306,18 @@ def main(
     device:str=None,    # cpu, cuda, cuda:1, ... [cuda if there is one]
 ):
     "Draw images: a grid (PNG), the reverse chain (GIF), the images as bytes, and the settings."
-    options = {k: v for k, v in dict(eta=eta, var=var).items() if v is not None}
+    say(write_samples, **locals())
+
+def say(
+    write,       # called with the settings, returns the new folder; `write_samples`
+    label=None,
+    **settings,  # of `main`; None: the default of `write`
+):
+    "Write a folder and print its name, or exit with one line that names the mistake."
     if str(label).isdecimal(): label = int(label)
+    settings = {k: v for k, v in settings.items() if v is not None}
     try:
-        folder = write_samples(run, n, sampler, steps, label, seed, batch, out, device, **options)
+        folder = write(label=label, **settings)
         names = folder and ', '.join(sorted(p.name for p in folder.iterdir()))
         if folder: print(f"{names} are in {folder}", flush=True)
     except BrokenPipeError: os.dup2(os.open(os.devnull, os.O_WRONLY), 1)    # nobody reads that line
@@ -315,7 +325,7 @@ def main(
     except KeyboardInterrupt: sys.exit('ddpm_lit_sample: interrupted, nothing was written')
 
 # %% ../nbs/11_sampling.ipynb #a619373a
-def command():
+def command(main=main):
     "`ddpm_lit_sample`: `main` with what was typed; with nothing, on the model in the package."
     typed = vars(anno_parser(main, 'ddpm_lit_sample').parse_args(sys.argv[1:] or ['fashion_mnist']))
     main(**{k: typed[k] for k in inspect.signature(main).parameters})
