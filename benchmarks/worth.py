@@ -39,11 +39,11 @@ def one(without, config, train, test):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__)
-    p.add_argument('--steps', type=int, default=300); p.add_argument('--seeds', type=int, default=3)
+    p.add_argument('--steps', type=int, default=100); p.add_argument('--seeds', type=int, default=3)
     p.add_argument('--rates', type=float, nargs='+', default=[1.5e-3, 1e-2]); p.add_argument('--quick', action='store_true')
     a = p.parse_args()
     if a.quick: a.steps, a.seeds, a.rates = 3, 1, [1.5e-3]
-    base = TrainConfig(model=UNetConfig.named('tiny', image_size=8), steps=a.steps, warmup=50)
+    base = TrainConfig(model=UNetConfig.named('tiny', image_size=8), steps=a.steps, batch_size=32, warmup=30)
     train, test = (load_images('fashion-12k', split, 8) for split in ('train', 'test'))
     start, runs = time.process_time(), []
     for lr in a.rates:

@@ -300,14 +300,16 @@ class Run(Trainer):
         "This process's share of what one process would draw for the whole batch."
         return super().draw(x, self.rank, self.world)
 
-    def means(self):
-        "Mean loss and gradient norm since the last log, over all processes."
-        sums = torch.stack(gather(self.sums.cpu()))
-        if sums[:, 1].isfinite().all() and (sums[:, 1]/sums[:1, 1] - 1).abs().max() > 1e-3:
-            raise RuntimeError(
-                f"gradient norms differ between the processes: {sums[:, 1].tolist()}. A loss must call "
-                "`self.model`, which averages them, not `self.network`")
-        return (sums.mean(0)/max(self.since, 1)).tolist()
+# %% ../nbs/10_runs.ipynb #8e1d50a9
+@patch
+def means(self:Run):
+    "Mean loss and gradient norm since the last log, over all processes."
+    sums = torch.stack(gather(self.sums.cpu()))
+    norms = sums[:, 1]
+    if norms.isfinite().all() and (norms/norms[0] - 1).abs().max() > 1e-3: raise RuntimeError(
+        f"gradient norms differ between the processes: {norms.tolist()}. A loss must call "
+        "`self.model`, which averages them, not `self.network`")
+    return (sums.mean(0)/max(self.since, 1)).tolist()
 
 # %% ../nbs/10_runs.ipynb #be49476b
 @patch
@@ -721,8 +723,8 @@ def summary(self:Run):
     where = self.place() if self.world == 1 else f'{self.world} × {self.place()}'
     size = sum(p.numel() for p in self.model.parameters())/1e6
     return (f"{where}: {c.data} at {m.image_size}×{m.image_size}, "
-            f"U-Net of {size:.1f} M parameters, {str(self.dtype)[6:]}, {str(self.memory_format)[6:]}, "
-            f"steps {self.n} to {c.steps} of {c.batch_size} images, in {self.run}")
+            f"U-Net of {size:.1f} M parameters, {str(self.dtype)[6:]}, "
+            f"{str(self.memory_format)[6:]}, steps {self.n} to {c.steps} of {c.batch_size} images, in {self.run}")
 
 # %% ../nbs/10_runs.ipynb #15fb14ea
 @patch
