@@ -724,7 +724,8 @@ def summary(self:Run):
     size = sum(p.numel() for p in self.model.parameters())/1e6
     return (f"{where}: {c.data} at {m.image_size}×{m.image_size}, "
             f"U-Net of {size:.1f} M parameters, {str(self.dtype)[6:]}, "
-            f"{str(self.memory_format)[6:]}, steps {self.n} to {c.steps} of {c.batch_size} images, in {self.run}")
+            f"{str(self.memory_format)[6:]}, steps {self.n} to {c.steps} of {c.batch_size} images, "
+            f"in {self.run}")
 
 # %% ../nbs/10_runs.ipynb #15fb14ea
 @patch
