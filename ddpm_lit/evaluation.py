@@ -371,14 +371,14 @@ def step_weights(
     weights[:, 2:].scatter_add_(1, drawn, 1/(times*p[drawn]))
     return weights
 
-# %% ../nbs/12_evaluation.ipynb #8a500cb3
+# %% ../nbs/12_evaluation.ipynb #b9981eb3
 @torch.no_grad()
 def image_bits(
     denoise,             # Denoiser
     images:torch.Tensor, # uint8 `[N, C, H, W]`, held-out
     var='beta_tilde',    # variance of the model's steps, see `vlb_terms`
     labels=None,         # int64 `[N]`, for a class-conditional model
-    times:int=16,        # steps evaluated for each image, besides the last: Eq. (12.11)
+    times:int=8,         # steps evaluated for each image, besides the last: Eq. (12.11)
     seed:int=0,          # image i depends on `seed` and i alone
     device='cpu',        # where the model is
     batch:int=256,       # images at a time
@@ -703,8 +703,8 @@ def evaluate_run(
         text = json.dumps(result, indent=1, allow_nan=False) + '\n'
         (folder/'evaluation.json').write_text(text)
     if run.parent.name == 'checkpoints' and result.get('step') is not None: run = run.parent.parent
-    usual = run/'evaluation' if (run/'config.json').is_file() else (
-        run.parent/f'{run.resolve().stem}-evaluation')
+    is_run = (run/'config.json').is_file()
+    usual = run/'evaluation' if is_run else Path(f'{run.resolve().stem}-evaluation')
     return result, new_folder(out or usual, fill, number=out is None)
 
 # %% ../nbs/12_evaluation.ipynb #f27f5b07
@@ -715,13 +715,13 @@ def main(
     sampler:str='ddim',       # for a model: ddim, ancestral or dpm_solver
     steps:int=None,           # for a model: steps [50 for ddim, all T for ancestral, 20 for dpm_solver]
     label:str=None,           # judge one class alone: its number; or none, samples without a class
-    bits:int=256,             # for a model: held-out images for bits/dim, 17 evaluations each; 0: none
+    bits:int=256,             # for a model: held-out images for bits/dim, 9 evaluations each; 0: none
     seed:int=0,               # of samples, labels, floor, spread and bits
     batch:int=64,             # images sampled at a time; changes speed and memory only
     features_in:str='shipped',# what to measure in: shipped, inception, or file of save_classifier
     data:str=None,            # what to compare with, see ddpm_lit_train [a model's own, fashion-12k]
     root:str='~/.cache/ddpm_lit', # where torchvision's sets are
-    out:str=None,             # new folder [RUN/evaluation, or NAME-evaluation beside the images]
+    out:str=None,             # new folder [RUN/evaluation, or NAME-evaluation here]
     device:str=None,          # cpu, cuda, cuda:1, ... [cuda if there is one]
 ):
     "Evaluate a model or images: distances with floor and spread, classes, copies, bits."
