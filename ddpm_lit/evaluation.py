@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['INCEPTION', 'frechet_distance', 'moments', 'Classifier', 'halve_and_shift', 'train_classifier', 'save_classifier',
            'load_classifier', 'by_channel', 'features', 'cubic_kernel', 'kernel_sums', 'mean_kernel', 'within',
-           'kernel_distance', 'random_halves', 'draw_like', 'Score', 'compare', 'class_floor', 'class_report',
-           'nearest', 'copies', 'neighbour_sheet', 'step_weights', 'image_bits', 'bits_of', 'ruler', 'evaluate',
-           'inception', 'read_samples', 'splits', 'machine', 'summary', 'report', 'evaluate_run', 'main']
+           'kernel_distance', 'random_halves', 'draw_like', 'Score', 'distances_to', 'compare', 'class_floor',
+           'class_report', 'nearest', 'copies', 'neighbour_sheet', 'step_weights', 'image_bits', 'bits_of', 'ruler',
+           'evaluate', 'inception', 'read_samples', 'splits', 'machine', 'summary', 'report', 'evaluate_run', 'main']
 
 # %% ../nbs/12_evaluation.ipynb #b508478a
 import hashlib, io, json, math, os, platform, sys, time
@@ -183,7 +183,7 @@ def mean_kernel(x, y):
     return kernel_sums(x, y, torch.full((len(y), 1), 1/len(y), dtype=y.dtype))[:, 0]
 
 def within(x, subsets):
-    "Mean kernel of different members of each subset (a list of indices) of x `[N, D]`, in one pass."
+    "Mean kernel of different members of each subset (indices) of x `[N, D]`, in one pass."
     member = torch.stack([torch.bincount(i, minlength=len(x)) for i in subsets], 1).to(x.dtype)
     n = member.sum(0)
     with_itself = (x.square().mean(1) + 1).pow(3)
@@ -248,6 +248,22 @@ class Score:
         return f'{self.name} {_pair(self.value, self.spread)} at N = {self.n:,}; {floor}'
 
 # %% ../nbs/12_evaluation.ipynb #044c0ac1
+def distances_to(
+    reference:torch.Tensor, # features `[M, D]`
+)->list:                    # two functions: set `[N, D]`, list of indices -> list of distances
+    "Fréchet and kernel distance of subsets of a set; NaN where the covariance would lack rank."
+    (M, D), everything = reference.shape, torch.arange(len(reference))
+    moments_r, within_r = moments(reference) if M > D else None, within(reference, [everything])
+    def frechet(x, subsets):
+        return [frechet_distance(*moments(x[i]), *moments_r) if moments_r and len(i) > D
+                else math.nan for i in subsets]
+    def kernel(x, subsets):
+        to_r = mean_kernel(x, reference)
+        cross = torch.stack([to_r[i].mean() for i in subsets])
+        return (within(x, subsets) + within_r - 2*cross).tolist()
+    return [frechet, kernel]
+
+# %% ../nbs/12_evaluation.ipynb #658819f9
 def compare(
     samples:torch.Tensor,   # features `[N, D]` of what is judged, N ≥ 4; N > 2D for all of 'FD'
     held_out:torch.Tensor,  # features `[L, D]` of real images that are not in the reference
@@ -257,7 +273,7 @@ def compare(
     seed:int=0,             # of these, and of the halves
 )->list:                    # two `Score`s, Fréchet and kernel
     "Both distances to the reference, with spread and floor."
-    (n, D), pool, g = samples.shape, len(held_out), torch.Generator().manual_seed(seed)
+    n, pool, g = len(samples), len(held_out), torch.Generator().manual_seed(seed)
     m = min(n, pool*3//4)
     if n < 4 or m < 2: raise ValueError(
         f"{n} samples and {pool} held-out images: at least 4 and 3 are needed")
@@ -265,15 +281,6 @@ def compare(
     floors, everything = [draw_like(labels, m, g) for _ in range(draws)], torch.arange(n)
     halves = random_halves(n, seed=seed)
     parts = [torch.randperm(n, generator=g)[:m] for _ in floors] if m < n else [everything]
-    moments_r = moments(reference) if len(reference) > D else None
-    within_r = within(reference, [torch.arange(len(reference))])
-    def fds(x, subsets):
-        return [frechet_distance(*moments(x[i]), *moments_r) if moments_r and len(i) > D
-                else math.nan for i in subsets]
-    def kds(x, subsets):
-        to_r = mean_kernel(x, reference)
-        cross = torch.stack([to_r[i].mean() for i in subsets])
-        return (within(x, subsets) + within_r - 2*cross).tolist()
     def score(name, distances):
         value, *rest = distances(samples, [everything, *halves, *parts])
         k, floor = len(halves), distances(held_out, floors)
@@ -281,7 +288,7 @@ def compare(
                  np.mean(floor), np.std(floor, ddof=1))
         value, spread, *others = [None if math.isnan(v) else float(v) for v in found]
         return Score(name, value, spread, n, *others, m)
-    return [score('FD', fds), score('KD', kds)]
+    return [score(*pair) for pair in zip(('FD', 'KD'), distances_to(reference))]
 
 # %% ../nbs/12_evaluation.ipynb #3d6b19aa
 def class_floor(
@@ -353,7 +360,7 @@ def neighbour_sheet(
     narrow, wide = (sheets[0].new_full((C, h, images.shape[3]//k), 255) for k in (6, 2))
     return torch.cat([sheets[0], narrow, sheets[1], wide, sheets[2], narrow, sheets[3]], 2)
 
-# %% ../nbs/12_evaluation.ipynb #c590fd44
+# %% ../nbs/12_evaluation.ipynb #f0010ac9
 def step_weights(
     generators, # one for each image
     T:int,      # steps of the chain
@@ -365,13 +372,14 @@ def step_weights(
     if times >= T - 1: return weights
     p = 1/torch.arange(2, T + 1, dtype=torch.float64)
     p = p/p.sum()
-    u = torch.stack([torch.rand(times, generator=g, dtype=torch.float64) for g in generators])
+    u = [torch.rand(times, generator=g, dtype=torch.float64) for g in generators]
+    u = torch.stack(u) if u else torch.zeros(0, times, dtype=torch.float64)
     drawn = torch.searchsorted(p.cumsum(0), (torch.arange(times) + u)/times).clamp(max=T - 2)
     weights[:, 2:] = 0
     weights[:, 2:].scatter_add_(1, drawn, 1/(times*p[drawn]))
     return weights
 
-# %% ../nbs/12_evaluation.ipynb #b9981eb3
+# %% ../nbs/12_evaluation.ipynb #5fd2b964
 @torch.no_grad()
 def image_bits(
     denoise,             # Denoiser
@@ -387,18 +395,17 @@ def image_bits(
     (rank, world), N, S = ranks(), len(images), denoise.schedule
     mine = range(N*rank//world, N*(rank + 1)//world)
     gens, x0 = image_generators(seed, mine), to_float(images[mine.start:mine.stop]).to(device)
-    nats = torch.zeros(2, len(mine), dtype=torch.float64)
-    if mine:
-        nats[0], weights = prior_kl(S, x0).cpu(), step_weights(gens, S.T, times)
-        for t in range(S.T, 0, -1):
+    weights = step_weights(gens, S.T, times)
+    nats = torch.stack([prior_kl(S, x0).double().cpu(), torch.zeros(len(mine))])
+    for t in range(S.T, 0, -1):
+        some = weights[:, t].nonzero()[:, 0]
+        for i in some.split(batch) if len(some) else ():
+            cond = {} if labels is None else dict(y=labels[mine.start + i].to(device))
+            eps = randn_like(x0[i], [gens[k] for k in i])
             sigma2 = step_var(S, range(S.T, -1, -1), S.T - t, var)
-            some = weights[:, t].nonzero()[:, 0]
-            for i in some.split(batch) if len(some) else ():
-                cond = {} if labels is None else dict(y=labels[mine.start + i].to(device))
-                eps = randn_like(x0[i], [gens[k] for k in i])
-                term = vlb_term(denoise, x0[i], t, t - 1, eps, sigma2, **cond).cpu()
-                nats[0, i] += weights[i, t]*term
-                if t == 1: nats[1, i] = term
+            term = vlb_term(denoise, x0[i], t, t - 1, eps, sigma2, **cond).cpu()
+            nats[0, i] += weights[i, t]*term
+            if t == 1: nats[1, i] = term
     return tuple(torch.cat(gather(bits_per_dim(nats, x0)), 1))
 
 def bits_of(denoise, images, **kwargs)->dict: # JSON-ready
@@ -410,22 +417,24 @@ def bits_of(denoise, images, **kwargs)->dict: # JSON-ready
             'last_step': last.mean().item(), 'last_step_standard_error': error(last),
             'steps': denoise.schedule.T}
 
-# %% ../nbs/12_evaluation.ipynb #4692ceb6
+# %% ../nbs/12_evaluation.ipynb #b9259530
 def ruler(
     features_in,   # 'shipped', 'inception', file of `save_classifier`, `Classifier`, or a callable
     data:ImageSet, # what is to be measured
     device='cpu',
 )->tuple:          # extractor for `features`; Classifier that names the classes, or None
-    "What to measure in. The shipped classifier names garments only; the rest it measures `by_channel`."
+    "What to measure in; the shipped classifier measures what it cannot name `by_channel`."
     if features_in == 'inception': return inception(device), None
     net, shipped = features_in, features_in == 'shipped'
     if isinstance(net, (str, Path)): net = load_classifier(None if shipped else net)
     if not isinstance(net, Classifier): return net, None
     net = net.to(device)
-    if (net.classes, net.channels) == (data.classes, data.images.shape[1]): return net.features, net
+    if (net.classes, net.channels) == (data.classes, data.images.shape[1]):
+        return net.features, net
     if shipped: return by_channel(net), None
-    raise ValueError(f"features_in: this classifier knows {', '.join(net.classes)} in {net.channels} "
-                     f"channels; the data are {', '.join(data.classes)} in {data.images.shape[1]}")
+    raise ValueError(f"features_in: this classifier knows {', '.join(net.classes)} in "
+                     f"{net.channels} channels; the data are {', '.join(data.classes)} "
+                     f"in {data.images.shape[1]}")
 
 # %% ../nbs/12_evaluation.ipynb #7ec0dc27
 def evaluate(
@@ -458,8 +467,9 @@ def evaluate(
 
 def _check_sizes(shape, train, held_out):
     for name, x in (('train', train), ('held_out', held_out)):
-        if x.images.shape[1:] != shape: raise ValueError(f"samples are {list(shape)}, {name} images "
-            f"{list(x.images.shape[1:])}: load them at the samples' size")
+        if x.images.shape[1:] != shape: raise ValueError(
+            f"samples are {list(shape)}, {name} images {list(x.images.shape[1:])}: "
+            "load them at the samples' size")
 
 # %% ../nbs/12_evaluation.ipynb #01cb83c8
 INCEPTION = ('https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/'
@@ -487,9 +497,9 @@ def inception(
 
 # %% ../nbs/12_evaluation.ipynb #52ff9de9
 def read_samples(
-    path,         # folder of images, or .npy/.npz/.safetensors of uint8 `[N, H, W]`, `[N, H, W, C]` or `[N, C, H, W]`
+    path,         # folder of images, or .npy, .npz or .safetensors of uint8 `[N, H, W]`, or with C
 )->torch.Tensor:  # uint8 `[N, C, H, W]`, C = 1 where all colours agree
-    "Images made elsewhere, or by `ddpm_lit_sample`; a file of several arrays must call one `images`."
+    "Images from anywhere; a file of several arrays must call one `images`."
     path = Path(path)
     if (path/'images.safetensors').is_file(): path = path/'images.safetensors'
     if path.is_dir(): found = [load_images(path).images]
@@ -508,15 +518,17 @@ def read_samples(
 def _arrays(path):
     "The array of a file, or the one called `images`, as a list of one."
     try:
-        if path.suffix == '.npy': return [np.array(np.load(path, mmap_mode='r', allow_pickle=False))]
+        if path.suffix == '.npy':
+            return [np.array(np.load(path, mmap_mode='r', allow_pickle=False))]
         if path.suffix == '.npz': found = dict(np.load(path, allow_pickle=False))
         else: found = read_weights(path)[0]
-    except Exception as e: raise ValueError(f"{path} cannot be read ({type(e).__name__}: {e})") from None
+    except Exception as e:
+        raise ValueError(f"{path} cannot be read ({type(e).__name__}: {e})") from None
     if len(found) != 1 and 'images' not in found: raise ValueError(
         f"{path} holds {', '.join(found) or 'nothing'}: expected one array, or one called images")
     return [found.get('images', next(iter(found.values())))]
 
-# %% ../nbs/12_evaluation.ipynb #7fc5833b
+# %% ../nbs/12_evaluation.ipynb #4b940b81
 def splits(
     data,        # see `load_images`
     size,        # side of the images
@@ -529,7 +541,7 @@ def splits(
     if len(train) < 12: raise ValueError(f"{data} has {len(train)} images, expected at least 12")
     return train[order[len(train)//4:]], train[order[:len(train)//4]], True
 
-# %% ../nbs/12_evaluation.ipynb #747d03ba
+# %% ../nbs/12_evaluation.ipynb #43435989
 def _open(run, device):
     "(Denoiser, TrainConfig, step) of a run, a checkpoint or a model file; None: not a model."
     if str(run) == 'fashion_mnist' and not run.exists():
@@ -555,6 +567,7 @@ def _labels(label, n, classes, held_out, seed):
     g = torch.Generator().manual_seed(seed)
     return held_out.labels[torch.randint(len(held_out), (n,), generator=g)].tolist()
 
+# %% ../nbs/12_evaluation.ipynb #72bce15e
 def machine(device:torch.device)->dict:
     "What it ran on, for the record."
     info, cuda = Path('/proc/cpuinfo'), device.type == 'cuda'
@@ -577,27 +590,29 @@ def summary(result:dict)->str:
         floor = _pair(s['floor'], s['floor_spread'])
         lines.append(row(name, _pair(s['value'], s['spread']), floor))
         if s['floor_n'] < s['n'] and s['floor'] is not None:
-            lines.append(row(f"  at N = {s['floor_n']:,}, as there", _pair(s['matched'], None), floor))
+            lines.append(row(f"  at N = {s['floor_n']:,}", _pair(s['matched'], None), floor))
     if result['scores'][0]['spread'] is None:
         lines.append(f"(a Fréchet distance needs more than {2*result['width']:,} samples: see --n)")
     lines += [row('nearest training image', f"{near['median_distance']:.3f}",
                   f"{held['median_distance']:.3f}"),
               row('copies of training images', f"{near['copies']:.1%}", f"{held['copies']:.1%}")]
     if c := result.get('classes'):
-        lines += [row('classes off balance', f"{c['off_balance']:.3f}", f"{c['off_balance_floor']:.3f}"),
+        lines += [row('classes off balance', f"{c['off_balance']:.3f}",
+                      f"{c['off_balance_floor']:.3f}"),
                   row("classifier's confidence", f"{c['confidence']:.3f}",
                       f"{c['held_out_confidence']:.3f}")]
         if c['as_asked'] is not None: lines.append(row(
             'recognised as asked for', f"{c['as_asked']:.1%}", f"{c['held_out_as_labelled']:.1%}"))
     if b := result.get('bits_per_dim'):
         kind = 'training' if result['no_test_split'] else 'held-out'
-        lines.append(row(f"bits/dim, {b['images']} {kind}", f"≤ {b['value']:.3f} ± {b['standard_error']:.3f}"))
+        lines.append(row(f"bits/dim, {b['images']} {kind}",
+                         f"≤ {b['value']:.3f} ± {b['standard_error']:.3f}"))
     if c: lines.append(f"classes missing: {', '.join(c['missing']) or 'none'}")
     return '\n'.join(lines)
 
 # %% ../nbs/12_evaluation.ipynb #21d9233d
 def report(result, samples, train, path):
-    "One page, saved as PNG: the table, samples, their neighbours in the training set, class shares."
+    "One page, a PNG: the table, samples, their neighbours in the training set, class shares."
     from matplotlib.figure import Figure
     fig = Figure(figsize=(10, 9.3), dpi=110, layout='constrained', facecolor='white')
     fig.get_layout_engine().set(wspace=0.05)
@@ -612,7 +627,8 @@ def report(result, samples, train, path):
         ax[k].imshow(pixels(sheet), cmap='gray', vmin=0, vmax=255, interpolation='nearest')
         ax[k].set_title(name, fontsize=10); ax[k].set_anchor('N')
     if c := result.get('classes'):
-        for side, key, name in ((-.2, 'shares', 'samples'), (.2, 'held_out_shares', 'held-out real')):
+        for side, key, name in ((-.2, 'shares', 'samples'),
+                                (.2, 'held_out_shares', 'held-out real')):
             ax['c'].bar(np.arange(len(c[key])) + side, c[key].values(), .4, label=name)
         ax['c'].set_xticks(range(len(c['shares'])), c['shares'], fontsize=9)
         ax['c'].spines[['top', 'right']].set_visible(False)
@@ -621,43 +637,46 @@ def report(result, samples, train, path):
     for k in 'tsn' if c else 'tsnc': ax[k].axis('off')
     fig.savefig(path)
 
-# %% ../nbs/12_evaluation.ipynb #e654c883
-def _judge(run, n, sampler, steps, label, bits, seed, batch, features_in, data, root, device):
-    "(result, samples, training images), None in all processes but the first; refusals come first."
-    start, first, model = time.perf_counter(), ranks()[0] == 0, _open(run, device)
-    if model is None:
-        samples = read_samples(run)
-        if (n or 0) > len(samples):
-            raise ValueError(f"n = {n}, but {run} holds {len(samples)} images")
-        samples = samples[:n]
-        n, shape = len(samples), samples.shape[1:]
-    else:
-        denoise, config, step = model
-        n, size = n or 1000, config.model.image_size
-        shape = torch.Size((config.model.in_channels, size, size))
-    data = data or (config.data if model else 'fashion-12k')
+# %% ../nbs/12_evaluation.ipynb #fb0cf82c
+def _images(run, n):
+    "The first n samples of a folder or file; None: all."
+    samples = read_samples(run)
+    if (n or 0) > len(samples): raise ValueError(f"n = {n}, but {run} holds {len(samples)} images")
+    return samples[:n]
+
+def _real(data, label, shape, root):
+    "As `splits`, of one class only if `label` is its number."
     train, held_out, seen = splits(data, shape[-1], root)
     if label not in (None, 'none', *range(len(train.classes))): raise ValueError(
         f"label must be a class in 0 ... {len(train.classes) - 1}, or 'none'; got {label!r}")
-    labels = _labels(label, n, config.model.num_classes, held_out, seed) if model else None
-    if label not in (None, 'none'):
-        train, held_out = (x[x.labels == label] for x in (train, held_out))
-    if not model and shape[0] == 1: samples = samples.expand(-1, train.images.shape[1], -1, -1)
-    _check_sizes(shape if model else samples.shape[1:], train, held_out)
+    if label in (None, 'none'): return train, held_out, seen
+    return *(x[x.labels == label] for x in (train, held_out)), seen
+
+# %% ../nbs/12_evaluation.ipynb #0a85d494
+def _judge(run, n, sampler, steps, label, bits, seed, batch, features_in, data, root, device):
+    "(result, samples, training images), None in all processes but the first; refusals come first."
+    start, first, labels, model = time.perf_counter(), ranks()[0] == 0, None, _open(run, device)
+    if model: denoise, config, step = model; c = config.model; n = n or 1000
+    else: samples = _images(run, n); n = len(samples)
+    shape = (c.in_channels, c.image_size, c.image_size) if model else samples.shape[1:]
+    data = data or (config.data if model else 'fashion-12k')
+    train, held_out, seen = _real(data, label, shape, root)
+    if model: labels = _labels(label, n, c.num_classes, held_out, seed)
+    elif shape[0] == 1: samples = samples.expand(-1, train.images.shape[1], -1, -1)
+    _check_sizes(torch.Size(shape) if model else samples.shape[1:], train, held_out)
     if n < 4: raise ValueError(f"n must be at least 4, got {n}")
     extractor, classifier = ruler(features_in, train, device)
     result = {'what': run.resolve().name, 'data': str(data), 'size': shape[-1], 'seed': seed,
               'features': str(features_in), 'label': label, 'no_test_split': seen}
     if model:
-        bar = first and sys.stderr is not None
+        bar, times = first and sys.stderr is not None, sampler_times(config.T, sampler, steps)
         samples = sample(denoise, n, sampler, steps, labels, seed, batch, progress=bar)
-        times = sampler_times(config.T, sampler, steps)
         result |= {'step': step, 'sampler': sampler, 'sampler_steps': len(times) - 1,
                    'prediction': config.prediction, 'schedule': config.schedule, 'T': config.T}
-        if bits:
-            y = None if labels is None else held_out.labels[:bits]
-            result['bits_per_dim'] = bits_of(
-                denoise, held_out.images[:bits], labels=y, seed=seed, device=device)
+    if model and bits:
+        y = None if labels is None else held_out.labels[:bits]
+        result['bits_per_dim'] = bits_of(
+            denoise, held_out.images[:bits], labels=y, seed=seed, device=device)
     if not first: return None
     asked = None if labels is None else torch.tensor(labels)
     result |= evaluate(samples, train, held_out, classifier or extractor, asked, seen, seed, device)
@@ -669,20 +688,9 @@ def _judge(run, n, sampler, steps, label, bits, seed, batch, features_in, data, 
 
 # %% ../nbs/12_evaluation.ipynb #3b196c85
 def evaluate_run(
-    run,                     # see `main`, and so for the others
-    n=None,
-    sampler='ddim',
-    steps=None,
-    label=None,
-    bits=256,
-    seed=0,
-    batch=64,
-    features_in='shipped',
-    data=None,
-    root='~/.cache/ddpm_lit',
-    out=None,
-    device=None,
-)->tuple:                    # (what the JSON holds, Path); None in all processes but the first
+    run, n=None, sampler='ddim', steps=None, label=None, bits=256, seed=0, batch=64, # see `main`
+    features_in='shipped', data=None, root='~/.cache/ddpm_lit', out=None, device=None,
+)->tuple: # (what the JSON holds, Path); None in all processes but the first
     "Evaluate a model or images: `evaluation.json` and a one-page `report.png` in a new folder."
     for k, v in dict(run=run, data=data, label=label, features_in=features_in, out=out,
                      device=device).items():
@@ -710,16 +718,16 @@ def evaluate_run(
 # %% ../nbs/12_evaluation.ipynb #f27f5b07
 @call_parse
 def main(
-    run:str,                  # run, checkpoint, model file, fashion_mnist, or images: folder or file
-    n:int=None,               # number of images [1000 drawn from a model, all of a folder or file]
+    run:str,                  # run, checkpoint, model file, fashion_mnist; folder or file of images
+    n:int=None,               # number of images [1000 from a model, all of a folder or file]
     sampler:str='ddim',       # for a model: ddim, ancestral or dpm_solver
-    steps:int=None,           # for a model: steps [50 for ddim, all T for ancestral, 20 for dpm_solver]
+    steps:int=None,           # for a model [50 for ddim, all T for ancestral, 20 for dpm_solver]
     label:str=None,           # judge one class alone: its number; or none, samples without a class
-    bits:int=256,             # for a model: held-out images for bits/dim, 9 evaluations each; 0: none
+    bits:int=256,             # for a model: held-out images for bits/dim, each 9 evaluations; 0: none
     seed:int=0,               # of samples, labels, floor, spread and bits
     batch:int=64,             # images sampled at a time; changes speed and memory only
     features_in:str='shipped',# what to measure in: shipped, inception, or file of save_classifier
-    data:str=None,            # what to compare with, see ddpm_lit_train [a model's own, fashion-12k]
+    data:str=None,            # what to compare with, as in ddpm_lit_train [its own, or fashion-12k]
     root:str='~/.cache/ddpm_lit', # where torchvision's sets are
     out:str=None,             # new folder [RUN/evaluation, or NAME-evaluation here]
     device:str=None,          # cpu, cuda, cuda:1, ... [cuda if there is one]
