@@ -379,7 +379,7 @@ def step_weights(
     weights[:, 2:].scatter_add_(1, drawn, 1/(times*p[drawn]))
     return weights
 
-# %% ../nbs/12_evaluation.ipynb #5fd2b964
+# %% ../nbs/12_evaluation.ipynb #20c3e8f7
 @torch.no_grad()
 def image_bits(
     denoise,             # Denoiser
@@ -393,20 +393,18 @@ def image_bits(
 )->tuple:                # bits/dim of each image `[N]`, and those of its last step, L_0, alone
     "Estimates of the bound of chapter 05; processes under `torchrun` share the images."
     (rank, world), N, S = ranks(), len(images), denoise.schedule
-    mine = range(N*rank//world, N*(rank + 1)//world)
+    chain, mine = range(S.T, -1, -1), range(N*rank//world, N*(rank + 1)//world)
     gens, x0 = image_generators(seed, mine), to_float(images[mine.start:mine.stop]).to(device)
     weights = step_weights(gens, S.T, times)
     nats = torch.stack([prior_kl(S, x0).double().cpu(), torch.zeros(len(mine))])
     for t in range(S.T, 0, -1):
-        some = weights[:, t].nonzero()[:, 0]
-        for i in some.split(batch) if len(some) else ():
-            cond = {} if labels is None else dict(y=labels[mine.start + i].to(device))
-            eps = randn_like(x0[i], [gens[k] for k in i])
-            sigma2 = step_var(S, range(S.T, -1, -1), S.T - t, var)
-            term = vlb_term(denoise, x0[i], t, t - 1, eps, sigma2, **cond).cpu()
+        for i in filter(len, weights[:, t].nonzero()[:, 0].split(batch)):
+            y = {} if labels is None else dict(y=labels[mine.start + i].to(device))
+            eps, sigma2 = randn_like(x0[i], [gens[k] for k in i]), step_var(S, chain, S.T - t, var)
+            term = vlb_term(denoise, x0[i], t, t - 1, eps, sigma2, **y).cpu()
             nats[0, i] += weights[i, t]*term
             if t == 1: nats[1, i] = term
-    return tuple(torch.cat(gather(bits_per_dim(nats, x0)), 1))
+    return tuple(torch.cat(gather(bits_per_dim(nats, images)), 1))
 
 def bits_of(denoise, images, **kwargs)->dict: # JSON-ready
     "Mean of `image_bits` with its standard error over the images, at least 2 of them."
@@ -723,7 +721,7 @@ def main(
     sampler:str='ddim',       # for a model: ddim, ancestral or dpm_solver
     steps:int=None,           # for a model [50 for ddim, all T for ancestral, 20 for dpm_solver]
     label:str=None,           # judge one class alone: its number; or none, samples without a class
-    bits:int=256,             # for a model: held-out images for bits/dim, each 9 evaluations; 0: none
+    bits:int=256,             # for a model: held-out images for bits/dim, 9 evaluations each; or 0
     seed:int=0,               # of samples, labels, floor, spread and bits
     batch:int=64,             # images sampled at a time; changes speed and memory only
     features_in:str='shipped',# what to measure in: shipped, inception, or file of save_classifier
