@@ -102,7 +102,7 @@ def fits(row, runs, args, start):
 def steps(args, denoise, result, start):
     "Yields results that grow by one sampler and number of steps at a time, the short walks first."
     device, sets = torch.device(args.device), images(args, denoise.model.config.image_size)
-    n = 130 if args.quick else 3*len(sets[1])//4                   # as many as `check_count` allows
+    n = 130 if args.quick else 3*len(sets[1])//4                   # as many as a floor is drawn from
     held_out, reference = (cloud(x.images, device) for x in sets[::-1])
     for k, sampler in itertools.product((2, 3) if args.quick else (5, 10, 20, 50, 100, 250, 1000), SAMPLERS):
         row, runs = dict(sampler=sampler, steps=k, n=n), result['runs']
