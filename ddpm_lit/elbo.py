@@ -47,10 +47,11 @@ def step_var(
     schedule, # `NoiseSchedule`
     times, # all times of the chain, largest first: T, …, 0
     i:int, # which step: from times[i] to times[i+1]
-    var, # 'beta_tilde', 'beta', or float64 `[T+1]`, σ² of the step that starts at t
-): # σ², float64
+    var, # 'beta_tilde', 'beta', float64 `[T+1]` (σ² of the step that starts at t), or a function
+): # σ², float64; a function comes back as it is, for `vlb_term` to call
     "Variance of the model's step in the bound: Eq. (3.7), but β̃ of the step before where a chain of two or more ends (Ho et al. 2020, their code)."
     t, s = times[i], times[i+1]
+    if callable(var): return var
     if isinstance(var, torch.Tensor):
         if len(var) != schedule.T + 1: raise ValueError(f"var must have one entry for each t = 0…{schedule.T}; got {len(var)}")
         return var[t]
@@ -64,13 +65,16 @@ def vlb_term(
     t:int, # the step goes from t …
     s:int, # … to s < t; s = 0 is the last step, the decoder's
     noise:torch.Tensor, # the ε that makes x_t, like `x0`
-    sigma2, # σ² of the model's step, see `step_var`
+    sigma2, # σ² of the model's step: a number, a tensor, or `(x_t, t, s, **cond) -> σ²`
     decoder=discretized_log_prob, # log p(x_0 | mean, var), elementwise
     **cond, # passed on to the network
 )->torch.Tensor: # `[B]` float64, nats
     "One term of the bound, L_s, estimated with one x_t per image: Eq. (5.6); Ho et al. 2020, Eq. 5."
     x_t = q_sample(denoise.schedule, x0, t, noise)
     x0_hat = denoise(x_t, t, **cond)[0].double()
+    if callable(sigma2): sigma2 = sigma2(x_t, t, s, **cond).double()
+    if getattr(sigma2, 'ndim', 0) not in (0, x0.ndim): raise ValueError(
+        f"σ² must be one number or have {x0.ndim} axes like x0; got shape {list(sigma2.shape)}")
     x0, x_t = x0.double(), x_t.double()
     mean, _ = q_posterior(denoise.schedule, x0_hat, x_t, t, s)
     if s == 0: nats = -decoder(x0, mean, sigma2)
@@ -82,7 +86,7 @@ def vlb_term(
 def vlb_terms(
     denoise, # `Denoiser`
     x0:torch.Tensor, # data `[B, ...]`; 8-bit images scaled to [-1, 1] for the default decoder
-    var, # σ²: 'beta_tilde', 'beta', or float64 `[T+1]`, indexed by t
+    var, # σ²: 'beta_tilde', 'beta', float64 `[T+1]` indexed by t, or `(x_t, t, s, **cond) -> σ²`
     steps=None, # as in `timesteps`: None, an int or a list of times from T to 0; fewer than T bounds the model that takes only those steps
     decoder=discretized_log_prob, # log p(x_0 | mean, var), elementwise
     generator=None, # draws the ε of each term
