@@ -6,7 +6,7 @@ bits     bound on the bits per dimension of held-out images with β, β̃, the a
 noise    gradient noise of L_vlb with uniform times over that with importance-sampled ones
 samples  Fréchet distance of few-step ancestral samples with β̃, the analytic optimum and the learned variance
 
-All but head write into results/learned_variance.json; samples goes on where it was stopped."""
+All but head write into results/learned_variance.json; bits and samples go on where they were stopped."""
 import argparse, json, time
 from dataclasses import asdict
 from pathlib import Path
@@ -47,17 +47,18 @@ def head(args):
 def bits(args):
     learned, _ = load_learned()
     kinds = kinds_of(learned, errors(learned, 4 if args.quick else 64))
-    x0, rows = some('test', 4 if args.quick else 256, 3), []
+    old = json.loads(args.out.read_text()) if args.out.exists() else {}
+    x0, rows = some('test', 4 if args.quick else 256, 3), old.get('bits', {}).get('rows', [])
     for steps in [20] if args.quick else [1000, 50, 20, 10, 5]:
+        if any(r['steps'] == steps for r in rows): continue
         g, parts = torch.Generator().manual_seed(4), []
-        for x in x0.split(32): parts.append(bits_by_var(learned, x, kinds, steps, generator=g))
+        for x in x0.split(32): parts.append(bits_by_var(learned, x, kinds, steps, dense=100 if steps == 1000 else 1000, generator=g))
         b = {k: torch.cat([p[k] for p in parts]) for k in kinds}
         for k in kinds:
             d, n = b[k] - b['beta_tilde'], len(x0)**.5
             rows.append(dict(steps=steps, kind=k, value=b[k].mean().item(), se=(b[k].std()/n).item(), minus=d.mean().item(), minus_se=(d.std()/n).item()))
             print(rows[-1], flush=True)
-    d = b['learned'] - b['analytic']
-    write(args.out, bits=dict(images=len(x0), rows=rows))
+        write(args.out, bits=dict(images=len(x0), rows=rows))
 
 def noise(args):
     "Gradients of single examples; those of the head alone (the mean is stopped), and of the whole network with the bound alone."
@@ -107,7 +108,7 @@ def samples(args):
     learned, _ = load_learned()
     kinds = kinds_of(learned, errors(learned, 4 if args.quick else 64))
     train, test = (load_images('fashion-12k', split, 16) for split in ('train', 'test'))
-    n, all_steps = (130, [2]) if args.quick else (args.n, [5, 10, 20, 50])
+    n, all_steps = (130, [2]) if args.quick else (args.n, args.steps)
     old = json.loads(args.out.read_text()) if args.out.exists() else {}
     rows = old.get('samples', {}).get('rows', [])
     reference, held_out = features(train.images), features(test.images)
@@ -127,6 +128,7 @@ def main():
     parser.add_argument('--out', type=Path, default=OUT)
     parser.add_argument('--head', type=Path, default=HEAD, help='file to write, for head')
     parser.add_argument('--n', type=int, default=1000, help='images for samples')
+    parser.add_argument('--steps', type=int, nargs='+', default=[5, 10, 20, 50], help='numbers of steps for samples')
     args = parser.parse_args()
     if args.quick:
         import tempfile
