@@ -7,8 +7,7 @@ __all__ = ['best_var', 'var_range', 'range_var', 'LearnedDenoiser', 'vlb_loss', 
            'TwoHeads', 'train_head', 'save_head', 'load_learned', 'error_table', 'bits_by_var', 'HybridRun',
            'two_outputs', 'any_run', 'train', 'main']
 
-# %% ../nbs/13_learned_variance.ipynb #fe1d1382
-import json
+# %% ../nbs/13_learned_variance.ipynb #2e297921
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
@@ -20,16 +19,16 @@ from fastcore.script import call_parse
 from safetensors.torch import save
 from torch import nn
 
-# %% ../nbs/13_learned_variance.ipynb #cfa3b846
+# %% ../nbs/13_learned_variance.ipynb #f9588b45
 from .viz import to_float
-from .forward import image_generators, randn_like
+from .forward import randn_like
 from .closed_form import at, prior_kl, q_sample
 from .reverse import q_posterior, reverse_var, timesteps
 from .exact import GaussianMixture
 from .elbo import bits_per_dim, discretized_log_prob, gaussian_kl, step_var, vlb_term
 from .noise_prediction import Denoiser, ddpm_loss, loss_weight
 from .unet import ResBlock, group_norm, zero_
-from . import runs, sampling
+from . import runs, sampling         # the command ddpm_lit_sample is found through here
 from .training import autocast
 from .runs import Run, denoisers, load_pretrained, load_weights, obey, write_atomic
 
