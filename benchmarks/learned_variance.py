@@ -113,7 +113,7 @@ def samples(args):
     rows = old.get('samples', {}).get('rows', [])
     reference, held_out = features(train.images), features(test.images)
     for steps in all_steps:
-        for k in ('beta_tilde', 'learned', 'analytic', 'beta'):
+        for k in args.kinds:
             if any((r['steps'], r['kind']) == (steps, k) for r in rows): continue
             images = sample(learned, n, 'ancestral', steps, seed=7, batch=250, var=kinds[k])
             fd, kd = compare(features(images), held_out, reference, test.labels)
@@ -129,6 +129,7 @@ def main():
     parser.add_argument('--head', type=Path, default=HEAD, help='file to write, for head')
     parser.add_argument('--n', type=int, default=1000, help='images for samples')
     parser.add_argument('--steps', type=int, nargs='+', default=[5, 10, 20, 50], help='numbers of steps for samples')
+    parser.add_argument('--kinds', nargs='+', default=['beta_tilde', 'learned', 'analytic', 'beta'], help='variances for samples')
     args = parser.parse_args()
     if args.quick:
         import tempfile

@@ -118,7 +118,7 @@ class LearnedDenoiser(Denoiser):
     def sigma2(self, x_t, t, s, var, **cond):
         return super().sigma2(x_t, t, s, self.var if var == 'learned' else var, **cond)
 
-# %% ../nbs/13_learned_variance.ipynb #e42879d6
+# %% ../nbs/13_learned_variance.ipynb #5e666315
 def vlb_loss(
     denoise, # LearnedDenoiser
     x0,      # clean data `[B, ...]`; 8-bit images scaled to [-1, 1] for the default decoder
@@ -128,7 +128,7 @@ def vlb_loss(
     stop=True, # let no gradient through the mean
     **cond,  # passed on to the network
 ):           # `[B]` float64, bits per dimension
-    "One term L_{t-1} of the bound for each image: Eq. (13.7); Nichol and Dhariwal 2021, section 3.1."
+    "One term L_{t-1} of the bound for each image: Eq. (13.7); Nichol and Dhariwal 2021."
     S = denoise.schedule
     x_t = q_sample(S, x0, t, noise)
     guess = denoise(x_t, t, **cond).x0
@@ -142,6 +142,7 @@ def vlb_loss(
     log_p = decoder(x, torch.where(ends, mean, x), torch.where(ends, var, 1.))   # the decoder there
     return bits_per_dim(torch.where(ends, -log_p, kl).flatten(1).sum(1), x0)
 
+# %% ../nbs/13_learned_variance.ipynb #5fe9370a
 def hybrid_loss(
     denoise, # LearnedDenoiser
     x0,      # clean data `[B, ...]`
@@ -160,7 +161,7 @@ def hybrid_loss(
     simple = simple*loss_weight(S, t, kind, gamma).to(simple)
     return simple + lam*S.T*vlb_loss(once, x0, t, noise, decoder).to(simple)
 
-# %% ../nbs/13_learned_variance.ipynb #dbfd6605
+# %% ../nbs/13_learned_variance.ipynb #72dc87b9
 class TimeSampler:
     "Draws t in proportion to the root mean square of its last losses: Eq. (13.10)."
     def __init__(self,
@@ -168,8 +169,10 @@ class TimeSampler:
         history:int=10,  # losses kept for each t
         uniform:float=0.001, # share of the draws that are uniform: no weight exceeds 1/uniform
     ):
-        if T < 1 or history < 1: raise ValueError(f"T and history must be at least 1, got {T}, {history}")
-        if not 0 <= uniform <= 1: raise ValueError(f"uniform must lie in 0 ... 1, got {uniform}")
+        if T < 1 or history < 1:
+            raise ValueError(f"T and history must be at least 1, got {T} and {history}")
+        if not 0 <= uniform <= 1:
+            raise ValueError(f"uniform must lie in 0 ... 1, got {uniform}")
         self.losses = torch.zeros(T + 1, history, dtype=torch.float64)
         self.n, self.uniform = torch.zeros(T + 1, dtype=torch.int64), uniform   # losses seen
 
@@ -184,27 +187,33 @@ class TimeSampler:
         rms = self.losses.square().mean(1).sqrt()
         return (1 - self.uniform)*rms/rms.sum() + self.uniform*flat
 
-    def draw(self,
-        n,              # how many
-        generator=None, # `torch.Generator`
-    ):                  # t, int64 `[n]`; weights `[n]` with which a mean over them is one over 1…T
-        "Times and weights 1/(T p_t): Eq. (13.9); before the history is full, the rarest t first."
-        p, T = self.p(), len(self.n) - 1
-        if self.full: t = torch.multinomial(p, n, replacement=True, generator=generator)
-        else: t = 1 + (self.n[1:] + torch.rand(T, generator=generator)).argsort()[torch.arange(n) % T]
-        return t, 1/(T*p[t])
+# %% ../nbs/13_learned_variance.ipynb #99def633
+@patch
+def draw(self:TimeSampler,
+    n,              # how many
+    generator=None, # `torch.Generator`
+):                  # t, int64 `[n]`; weights `[n]` with which a mean over them is one over 1…T
+    "Times and weights 1/(T p_t): Eq. (13.9); before the history is full, the rarest t first."
+    p, T = self.p(), len(self.n) - 1
+    if self.full: t = torch.multinomial(p, n, replacement=True, generator=generator)
+    else:
+        rarest = (self.n[1:] + torch.rand(T, generator=generator)).argsort()
+        t = 1 + rarest[torch.arange(n) % T]
+    return t, 1/(T*p[t])
 
-    def update(self,
-        t,      # int64 `[n]`
-        losses, # `[n]`, of these t, without their weights
-    ):
-        "Remember losses; each drops the oldest of its t."
-        if not losses.isfinite().all(): raise ValueError(f"losses must be finite, got {losses.tolist()}")
-        for k, loss in zip(t.tolist(), losses.tolist()):
-            self.losses[k, self.n[k] % self.losses.shape[1]] = loss
-            self.n[k] += 1
+@patch
+def update(self:TimeSampler,
+    t,      # int64 `[n]`
+    losses, # `[n]`, of these t, without their weights
+):
+    "Remember losses; each drops the oldest of its t."
+    if not losses.isfinite().all():
+        raise ValueError(f"losses must be finite, got {losses.tolist()}")
+    for k, loss in zip(t.tolist(), losses.tolist()):
+        self.losses[k, self.n[k] % self.losses.shape[1]] = loss
+        self.n[k] += 1
 
-# %% ../nbs/13_learned_variance.ipynb #4472cef3
+# %% ../nbs/13_learned_variance.ipynb #0d836a59
 class VarianceHead(nn.Module):
     "ν from the last features of a `UNet` and its time vector; 0 before training."
     def __init__(self,
@@ -239,7 +248,7 @@ class TwoHeads(nn.Module):
         finally: hook.remove()
         return torch.cat([prediction, self.head(kept[0], emb).to(prediction)], 1)
 
-# %% ../nbs/13_learned_variance.ipynb #d0c1ea84
+# %% ../nbs/13_learned_variance.ipynb #88ad5a0e
 def train_head(
     denoise,       # Denoiser of a `UNet`
     data,          # ImageSet to train on
@@ -272,7 +281,7 @@ def train_head(
     model.eval()
     return learned
 
-# %% ../nbs/13_learned_variance.ipynb #c7a5256d
+# %% ../nbs/13_learned_variance.ipynb #39b2a0f4
 def save_head(learned, path, **about):
     "Write a `VarianceHead` in float16; `about`: strings that are kept with it."
     weights = {k: v.half() for k, v in learned.model.head.state_dict().items()}
@@ -295,15 +304,15 @@ def load_learned(
 
 denoisers[2] = LearnedDenoiser       # `load_run` and the commands know it from here on
 
-# %% ../nbs/13_learned_variance.ipynb #608500fc
+# %% ../nbs/13_learned_variance.ipynb #65831e3e
 @torch.no_grad()
 def error_table(
     denoise, # Denoiser
     x0,      # clean images `[B, ...]` that it may have been trained on
     times,   # list of ascending t where the error is measured, from 1 to T
     generator=None, # draws the noise
-):           # float64 `[T+1]`: mean squared error of x̂_0 at each t; f of Eq. (13.2) is linear in log t
-    "The network's own errors, from which `best_var` takes Analytic-DPM's variance; Bao et al. 2022."
+):           # float64 `[T+1]`: mean squared error of x̂_0 at each t, with f linear in log t
+    "The network's own errors, to be used with `best_var`; Bao et al. 2022."
     S, f = denoise.schedule, []
     if times[0] != 1 or times[-1] != S.T: raise ValueError(
         f"times must go from 1 to T = {S.T}, got {times[0]} … {times[-1]}")
@@ -315,7 +324,7 @@ def error_table(
     f = torch.lerp(f[k-1], f[k], ((log_t - knots[k-1])/(knots[k] - knots[k-1])).double())
     return torch.cat([f.new_zeros(1), f])*(1 - S.alpha_bars)
 
-# %% ../nbs/13_learned_variance.ipynb #ea290033
+# %% ../nbs/13_learned_variance.ipynb #115a1db3
 @torch.no_grad()
 def bits_by_var(
     denoise,     # LearnedDenoiser
@@ -341,7 +350,7 @@ def bits_by_var(
             total[k] += weight*vlb_term(once, x0, t, s, noise, sigma2)
     return {k: bits_per_dim(v, x0) for k, v in total.items()}
 
-# %% ../nbs/13_learned_variance.ipynb #22cab708
+# %% ../nbs/13_learned_variance.ipynb #0f35521e
 class HybridRun(Run):
     "A run that trains a network of two outputs with L_hybrid: Eq. (13.8)."
     def loss(self, x, y, t, noise):
@@ -369,7 +378,7 @@ def train(
     adapt = two_outputs if learn_variance else None
     return runs.train(resume=resume, adapt=adapt, make=any_run, **asked)
 
-# %% ../nbs/13_learned_variance.ipynb #6d99d4c0
+# %% ../nbs/13_learned_variance.ipynb #09b35fbd
 @call_parse
 @delegates(runs.main.__wrapped__)
 def main(
