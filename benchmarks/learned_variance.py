@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 import torch
 from ddpm_lit.data import load_images
-from ddpm_lit.evaluation import compare, features, machine
+from ddpm_lit.evaluation import compare, features, frechet_distance, half_spread, machine, moments
 from ddpm_lit.forward import randn_like
 from ddpm_lit.learned_variance import best_var, bits_by_var, error_table, load_learned, save_head, train_head, vlb_loss
 from ddpm_lit.runs import load_pretrained, write_atomic
@@ -112,12 +112,19 @@ def samples(args):
     old = json.loads(args.out.read_text()) if args.out.exists() else {}
     rows = old.get('samples', {}).get('rows', [])
     reference, held_out = features(train.images), features(test.images)
+    real = moments(reference)
+    def fd(x, i): return frechet_distance(*moments(x[i]), *real)
     for steps in all_steps:
+        cloud = None                                         # features of the samples with β̃, from the same noise
         for k in args.kinds:
             if any((r['steps'], r['kind']) == (steps, k) for r in rows): continue
-            images = sample(learned, n, 'ancestral', steps, seed=7, batch=250, var=kinds[k])
-            fd, kd = compare(features(images), held_out, reference, test.labels)
-            rows.append(dict(steps=steps, kind=k, **asdict(fd), kd=kd.value, kd_spread=kd.spread))
+            x = features(sample(learned, n, 'ancestral', steps, seed=7, batch=250, var=kinds[k]))
+            score = compare(x, held_out, reference, test.labels)[0]
+            rows.append(dict(steps=steps, kind=k, **asdict(score)))
+            if k == 'beta_tilde': cloud = x
+            elif cloud is not None:                          # halves of the pairs: what both share drops out
+                every = slice(None)
+                rows[-1] |= dict(minus=fd(x, every) - fd(cloud, every), minus_spread=half_spread(lambda i: fd(x, i) - fd(cloud, i), n))
             print(rows[-1], flush=True)
             write(args.out, samples=dict(n=n, sampler='ancestral', rows=rows))
 
