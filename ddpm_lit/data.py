@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['GARMENTS', 'TORCHVISION', 'FORMATS', 'MAX_PIXELS', 'SPLITS', 'ImageSet', 'embedded', 'check_images', 'resize',
            'from_torchvision', 'list_folder', 'read_image', 'NoSplit', 'from_folder', 'load_images', 'epoch_order',
-           'DeviceLoader']
+           'crop_corners', 'cut_squares', 'DeviceLoader']
 
 # %% ../nbs/07_data.ipynb #437bd0f8
 import warnings
@@ -259,11 +259,34 @@ def epoch_order(
     g, = image_generators(seed, [e])   # not seed + e: epoch 1 of seed 5 would be epoch 0 of seed 6
     return torch.randperm(n, generator=g), torch.rand(n, generator=g) < .5
 
+# %% ../nbs/07_data.ipynb #7d1e50a3
+def crop_corners(
+    n:int,    # number of images
+    seed:int, # of the stream
+    e:int,    # epoch
+)->torch.Tensor: # `[n, 2]`, uniform in [0, 1): how far down and right the square of each image lies
+    "The random squares of epoch e, as much a function of seed and e as `epoch_order`."
+    return torch.rand(n, 2, generator=image_generators(seed, [f'crop {e}'])[0])
+
+def cut_squares(
+    images:torch.Tensor, # `[N, C, H, W]`
+    index:torch.Tensor,  # which of them, `[B]`
+    corner:torch.Tensor, # see `crop_corners`, `[B, 2]`
+    side:int,            # of the square, in pixels
+)->torch.Tensor:         # `[B, C, side, side]`
+    "A square out of each image, in one look-up."
+    inside, channel = (torch.arange(n, device=corner.device) for n in (side, images.shape[1]))
+    row, col = ((corner[:, i, None]*(n - side + 1)).long() + inside              # `[B, side]`
+                for i, n in enumerate(images.shape[2:]))
+    return images[index[:, None, None, None], channel[:, None, None],
+                  row[:, None, :, None], col[:, None, None, :]]
+
 # %% ../nbs/07_data.ipynb #6f55a94d
-def _send(v, device):
-    "To the device; to a GPU from pinned memory, so that nothing waits for the copy."
-    if v.device.type == 'cpu' and device.type == 'cuda': v = v.pin_memory()
-    return v.to(device, non_blocking=True)
+def _pinned(v, device):
+    "In pinned memory, if it is to go to a GPU: then nothing waits for the copy."
+    return v.pin_memory() if v.is_cpu and device.type == 'cuda' else v
+
+def _send(v, device): return _pinned(v, device).to(device, non_blocking=True)
 
 # %% ../nbs/07_data.ipynb #c654cb6c
 class DeviceLoader:
@@ -276,31 +299,50 @@ class DeviceLoader:
         flip:bool=False,    # mirror each image left to right with probability 1/2
         rank:int=0,         # of several processes, this takes batches rank, rank+world, …
         world:int=1,        # number of processes
-        host:bool=False,    # keep the bytes in main memory: for sets too large for the device
+        host:bool=False,    # for sets too large for the device: bytes stay in main memory
+        crop:int=None,      # cut a random square of this side out of each image
     ):
-        n = len(imageset)
+        n, side = len(imageset), min(imageset.images.shape[2:])
         if not isinstance(batch_size, int) or not 1 <= batch_size*world <= n:
             raise ValueError(f"batch_size={batch_size} × world={world}, expected 1 … {n} images")
         if not isinstance(seed, int): raise TypeError(f"seed={seed!r}, expected an int")
         if not 0 <= rank < world: raise ValueError(f"rank={rank}, expected 0 … {world-1}")
+        if crop is not None and not (isinstance(crop, int) and 1 <= crop <= side):
+            raise ValueError(f"crop={crop!r}, expected 1 … {side} pixels")
         self.device, home = torch.device(device), 'cpu' if host else device
         self.images, self.labels = imageset.images.to(home), imageset.labels.to(home)
         self.n, self.batch_size, self.flip, self.rank, self.world = n, batch_size, flip, rank, world
-        self.seed, self.position, self._epoch = seed, 0, None
+        self.seed, self.position, self._epoch, self.crop = seed, 0, None, crop
+        self._pool, self._ahead = ThreadPoolExecutor(1) if host else None, None
 
     def __iter__(self): return self
-    def __next__(self):
-        e, i = divmod(self.position + self.rank*self.batch_size, self.n)
-        self.position += self.world*self.batch_size
-        if e != self._epoch:   # this epoch and the next: a batch may run across
-            orders = zip(epoch_order(self.n, self.seed, e), epoch_order(self.n, self.seed, e+1))
-            self._index, self._mirror = (torch.cat(o).to(self.images.device) for o in orders)
-            self._epoch = e
-        index, mirror = self._index[i:i + self.batch_size], self._mirror[i:i + self.batch_size]
-        batch = self.images[index], self.labels[index], mirror
-        x, y, mirror = (_send(v, self.device) for v in batch)
-        if self.flip: x = torch.where(mirror[:, None, None, None], x.flip(-1), x)
-        return to_float(x), y
+
+# %% ../nbs/07_data.ipynb #7d1e50a1
+@patch
+def _cut(self:DeviceLoader, position):
+    "Bytes, labels and mirrorings of this process's batch at `position`, ready to be sent."
+    e, i = divmod(position + self.rank*self.batch_size, self.n)
+    if e != self._epoch:   # this epoch and the next: a batch may run across
+        orders = [(*epoch_order(self.n, self.seed, k), crop_corners(self.n, self.seed, k))
+                  for k in (e, e + 1)]
+        self._orders = [_send(torch.cat(o), self.images.device) for o in zip(*orders)]
+        self._epoch = e
+    index, mirror, corner = (o[i:i + self.batch_size] for o in self._orders)
+    if self.crop is None: x = self.images[index]
+    else: x = cut_squares(self.images, index, corner, self.crop)
+    batch = x, self.labels[index], mirror
+    return [_pinned(v, self.device) for v in batch]
+
+@patch
+def __next__(self:DeviceLoader):
+    here, self.position = self.position, self.position + self.world*self.batch_size
+    if self._pool is None: batch = self._cut(here)
+    else:                                   # a thread cuts the next batch while this one is used
+        batch = (self._ahead or self._pool.submit(self._cut, here)).result()
+        self._ahead = self._pool.submit(self._cut, self.position)
+    x, y, mirror = (_send(v, self.device) for v in batch)
+    if self.flip: x = torch.where(mirror[:, None, None, None], x.flip(-1), x)
+    return to_float(x), y
 
 # %% ../nbs/07_data.ipynb #c8cc9dd0
 @patch
@@ -317,4 +359,5 @@ def load_state_dict(self:DeviceLoader,
     if n != self.n:
         raise ValueError(f"the state is of a loader of {n} images, this one has {self.n}")
     if p < 0: raise ValueError(f"the state has position {p}, expected 0 or more")
-    self.seed, self.position, self._epoch = state['seed'], p, None
+    if self._ahead: self._ahead.result()                  # cut for the old place
+    self._ahead, self.seed, self.position, self._epoch = None, state['seed'], p, None

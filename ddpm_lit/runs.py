@@ -287,7 +287,7 @@ class Run(Trainer):
         on_row=None,      # called with each new row of the log, a dict, in the first process
     ):
         device = torch.device(device)
-        if device.type == 'cuda' and device.index: torch.cuda.set_device(device)
+        if device.index is not None: torch.cuda.set_device(device)      # dropout is drawn there
         super().__init__(config, model, loader, device, compile, probe)
         self.run, self.network, self.on_row = Path(run), self.model, on_row
         self.compiled, self.damaged, (self.rank, self.world) = compile, [], ranks()
@@ -301,9 +301,16 @@ class Run(Trainer):
         "This process's share of what one process would draw for the whole batch."
         return super().draw(x, self.rank, self.world)
 
-    def means(self):
-        "Mean loss and gradient norm since the last log, over all processes."
-        return (sum(gather(self.sums.cpu()))/self.world/max(self.since, 1)).tolist()
+# %% ../nbs/10_runs.ipynb #8e1d50a9
+@patch
+def means(self:Run):
+    "Mean loss and gradient norm since the last log, over all processes."
+    sums = torch.stack(gather(self.sums.cpu()))
+    norms = sums[:, 1]
+    if norms.isfinite().all() and (norms/norms[0] - 1).abs().max() > 1e-3: raise RuntimeError(
+        f"gradient norms differ between the processes: {norms.tolist()}. A loss must call "
+        "`self.model`, which averages them, not `self.network`")
+    return (sums.mean(0)/max(self.since, 1)).tolist()
 
 # %% ../nbs/10_runs.ipynb #be49476b
 @patch
@@ -465,9 +472,11 @@ def environment(self:Run):
     rest = zlib.crc32(json.dumps(asdict(replace(self.config, data='', steps=1))).encode())
     return dict(ddpm_lit=__version__, commit=commit, python=platform.python_version(),
         torch=torch.__version__, device=self.place(), dtype=str(self.dtype)[6:],
+        layout=str(self.memory_format)[6:], cudnn_benchmark=torch.backends.cudnn.benchmark,
         compile=self.compiled, processes=self.world, steps=self.config.steps, settings=rest,
         images=zlib.crc32(y.numpy().tobytes(), zlib.crc32(x.contiguous().numpy())))
 
+# %% ../nbs/10_runs.ipynb #8e1d50a6
 @patch
 def note_start(self:Run):
     "Add this start to `environment.json`, and print what has changed since the one before."
@@ -475,7 +484,7 @@ def note_start(self:Run):
     with contextlib.suppress(OSError, ValueError, TypeError):
         past = [p for p in json.loads(path.read_bytes()) if isinstance(p, dict)]
     before = past[-1] if past else now
-    changed = [f'{k} {before.get(k)} → {v}' for k, v in now.items() if before.get(k) != v]
+    changed = [f'{k} {before[k]} → {v}' for k, v in now.items() if before.get(k, v) != v]
     if changed: print(
         f"Changed since the last start: {', '.join(changed)}. "
         "From here on, the run no longer reproduces the uninterrupted one bit for bit.")
@@ -557,23 +566,12 @@ def fit(self:Run, progress=True):
     return stopped
 
 # %% ../nbs/10_runs.ipynb #83bcc33d
-def _check_config(config):
-    "A ValueError for settings that would otherwise fail in the middle of a start."
-    config.noise_schedule()                                   # may refuse T
-    c = config
-    if type(c.seed) is not int or not 0 <= c.seed < 2**63:
-        raise ValueError(f"seed must be an int in 0 … 2**63 - 1, got {c.seed!r}")
-    if not 0 <= c.weight_decay < float('inf'):
-        raise ValueError(f"weight_decay must be at least 0 and finite, got {c.weight_decay!r}")
-    if c.gamma is not None and not 0 < c.gamma < float('inf'):
-        raise ValueError(f"gamma must be None or above 0 and finite, got {c.gamma!r}")
-
 def new_run(
     out,     # folder; must be absent, or empty but for hidden files
     config,  # TrainConfig
 ):           # the folder, a Path
     "Make the folder of a run and put `config.json` there; nothing is ever overwritten."
-    _check_config(config)
+    config.noise_schedule()                 # refuses a schedule that ends too early for its T
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(p.name[0] != '.' for p in out.iterdir())):
         raise FileExistsError(f"{out} exists already. To continue that run: --resume {out}. "
@@ -589,11 +587,18 @@ def new_run(
 # %% ../nbs/10_runs.ipynb #762ea7a2
 def load_both(config):
     "The training images, and up to 500 others for the fixed set: test images, if there are any."
-    data, size = Path(config.data).expanduser(), config.model.image_size
-    train = load_images(config.data, 'train', size)
+    data, side = Path(config.data).expanduser(), config.model.image_size
+    size = config.crop_from or side
+    train, edge = load_images(config.data, 'train', size), (size - side)//2
     if data.is_dir() and {p.name for p in data.iterdir() if p.name[0] != '.'} != {'train', 'test'}:
-        return train, train[:500]
-    return train, load_images(config.data, 'test', size)[:500]
+        others = train[:500]
+    else: others = load_images(config.data, 'test', size)[:500]
+    middle = others.images[..., edge:edge + side, edge:edge + side]
+    return train, replace(others, images=middle)
+
+def _fits(images, device):
+    "Whether a GPU has room for these bytes: they may take half of what is free."
+    return device.type != 'cuda' or images.numel() <= torch.cuda.mem_get_info(device)[0]/2
 
 # %% ../nbs/10_runs.ipynb #d9374bbd
 def open_run(
@@ -618,7 +623,9 @@ def open_run(
     torch.manual_seed(c.seed)                      # the same weights in every process,
     model = UNet(c.model)
     if rank: torch.manual_seed(c.seed + rank)      # but each its own dropout
-    loader = DeviceLoader(train, c.batch_size//world, device, c.seed, c.flip, rank, world)
+    host, crop = not _fits(train.images, torch.device(device)), c.model.image_size
+    loader = DeviceLoader(train, c.batch_size//world, device, c.seed, c.flip, rank, world,
+                          host, crop if c.crop_from else None)
     trainer = make(run, c, model, loader, device, compile,
                    Probe.make(others, c.noise_schedule(), device=device), on_row)
     trainer.load()
@@ -706,7 +713,7 @@ def configure(
         data = str(folder.resolve())
     unet = UNetConfig.named(model, image_size=size)
     config = TrainConfig(**asked | dict(data=data, model=unet))
-    _check_config(config)
+    config.noise_schedule()                               # may refuse T
     images = load_both(config)
     n, channels, names = len(images[0]), images[0].images.shape[1], images[0].classes
     unet = UNetConfig.named(model, channels, size, len(names) if classes else None)
@@ -723,7 +730,8 @@ def summary(self:Run):
     size = sum(p.numel() for p in self.model.parameters())/1e6
     return (f"{where}: {c.data} at {m.image_size}×{m.image_size}, "
             f"U-Net of {size:.1f} M parameters, {str(self.dtype)[6:]}, "
-            f"steps {self.n} to {c.steps} of {c.batch_size} images, in {self.run}")
+            f"{str(self.memory_format)[6:]}, steps {self.n} to {c.steps} of {c.batch_size} images, "
+            f"in {self.run}")
 
 # %% ../nbs/10_runs.ipynb #15fb14ea
 @patch
@@ -806,6 +814,17 @@ def train(
         else: trainer.finish(progress)
         return 128 + stopped if stopped else None
 
+# %% ../nbs/10_runs.ipynb #8e1d50a7
+@contextlib.contextmanager
+def _one_line():
+    "Inside the block, an error ends the program with one line."
+    for stream in (sys.stdout, sys.stderr):                       # a terminal without × gets a ?
+        if hasattr(stream, 'reconfigure'): stream.reconfigure(errors='replace')
+    try: yield
+    except (ValueError, TypeError, OSError, RuntimeError, ArithmeticError) as e:
+        sys.exit(f'ddpm_lit_train: {e}')
+    except KeyboardInterrupt: sys.exit('ddpm_lit_train: interrupted')
+
 # %% ../nbs/10_runs.ipynb #01711346
 @call_parse
 def main(
@@ -824,7 +843,9 @@ def main(
     prediction:str=None, # what the network predicts: eps, x0 or v [v]
     classes:bool=False,  # tell the network the class of each image, so that it can be asked for one
     flip:bool=False,     # mirror half of the images
+    crop_from:int=None,  # read images at this side, cut a random square of --size from each [no]
     dtype:str=None,      # float32, bfloat16 or float16 [a fast one that the device has]
+    layout:str=None,     # contiguous or channels_last [the faster one for the number format]
     seed:int=None,       # of weights, order, times and noise [0]
     checkpoint_every:int=None, # steps between two checkpoints [250 on a CPU, 1000 on a GPU]
     out:str=None,        # new folder for the results [runs/DATA-SIZE-MODEL]
@@ -840,10 +861,5 @@ def obey(
     **asked,  # what was typed
 ):
     "Train, or exit with one line that names the mistake, or with the code of a signal."
-    for stream in (sys.stdout, sys.stderr):                       # a terminal without × gets a ?
-        if hasattr(stream, 'reconfigure'): stream.reconfigure(errors='replace')
-    try: code = train(**asked)
-    except (ValueError, TypeError, OSError, RuntimeError, ArithmeticError) as e:
-        sys.exit(f'ddpm_lit_train: {e}')
-    except KeyboardInterrupt: sys.exit('ddpm_lit_train: interrupted')
+    with _one_line(): code = train(**asked)
     if code: sys.exit(code)
