@@ -86,7 +86,8 @@ def noise(args):
         mean_all = (share[:, None]*mean).sum(0)/total
         def var(p): return ((share*G/p).sum()/total**2 - mean_all.square().sum()).item()     # p: probability of one t
         flat, rms, best = torch.full_like(G, 1/total.item()), L2.sqrt(), G.sqrt()
-        out[name] = dict(uniform_over_importance=var(flat)/var(rms/(share*rms).sum()), uniform_over_best=var(flat)/var(best/(share*best).sum()))
+        out[name] = dict(uniform_over_importance=var(flat)/var(rms/(share*rms).sum()), uniform_over_best=var(flat)/var(best/(share*best).sum()),
+                         first_ten=((share*G)[[t <= 10 for t in times]].sum()/(share*G).sum()).item())       # of E‖∇L‖² at uniform t
         print(name, out[name], flush=True)
     write(args.out, noise=dict(times=times, examples=n, **out))
 
