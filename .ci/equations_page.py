@@ -15,6 +15,7 @@ from equations import CHECKS, NAME, NOT_RUN, TAG, read
 
 root = Path(__file__).resolve().parent.parent
 page, results, meanings = root/'nbs/equations.md', root/'results/equations.json', root/'.ci/equations.json'
+mutants, survivors = root/'results/mutants.json', root/'.ci/survivors.json'
 chapters = sorted(p for p in (root/'nbs').glob('*.ipynb') if p.stem[:2].isdigit())
 
 
@@ -91,6 +92,20 @@ def outcome(measured):
     return f'error {error:.2g}, allowed {limit:.2g}' + (f' (nearest of {n} comparisons)' if n > 1 else '')
 
 
+def teeth():
+    "The table of mistakes made by rule, chapter by chapter."
+    judged, listed = (json.loads(p.read_text(encoding='utf-8')) for p in (mutants, survivors))
+    out = ['## Would a wrong formula pass?', '', 'A program makes mistakes by rule: in every exported cell it changes one operator, comparison, '
+           'constant, index, root or order of arguments at a time, and runs the cells of the chapter until one fails. Some changes make no '
+           'difference to any result; those are listed as equivalent, each with its reason, and not counted.', '',
+           '| chapter | mistakes made | tried | caught | equivalent | share caught |', '| --- | ---: | ---: | ---: | ---: | ---: |']
+    for c, m in sorted(judged.items()):
+        same = sum(listed.get(c, {}).get(n, '').startswith('equivalent') for n in m['survived'])
+        caught, real = m['mutants'] - len(m['survived']), m['mutants'] - same
+        out.append(f"| {c} | {m['of']} | {m['mutants']} | {caught} | {same} | {caught/real:.0%} |")
+    return [*out, '']
+
+
 def write():
     "The page, from the notebooks, the meanings and the last measurement."
     means, measured = (json.loads(p.read_text(encoding='utf-8')) for p in (meanings, results))
@@ -110,7 +125,7 @@ def write():
                     where = f'{path.name}#{slug(heading)}' if heading else path.name
                     rows += [part.strip(), '', f'{means[tag][0].upper()}{means[tag][1:]}. [{heading or title}]({where}); {outcome(measured.get(tag))}.', '']
         if rows: out += [f'## {path.stem[:2]} {title}', '', *rows]
-    return '\n'.join(out)
+    return '\n'.join(out + teeth())
 
 
 def main(args):

@@ -162,6 +162,7 @@ class UNetConfig:
     num_classes:int|None = None # labels 0 … num_classes-1; num_classes: no class; None: no labels
     heads:int = 1 # attention heads, a divisor of `channels`
     out_channels:int|None = None # channels of the prediction; None: `in_channels`
+    groups:int|None = None # of every GroupNorm, a divisor of `channels`; None: see `group_norm`
 
     @property
     def resolutions(self): # in pixels, finest first
@@ -183,18 +184,18 @@ class UNetConfig:
 # %% ../nbs/08_unet.ipynb #8a93f32d
 sizes = dict(   # 1.1, 8.9 and 35.7 million parameters
     tiny=dict(image_size=16, in_channels=1, channels=32, mults=(1, 2, 2),
-              blocks=1, attn=(8,), dropout=0.),
+              blocks=1, attn=(8,), dropout=0., groups=8),
     small=dict(image_size=32, in_channels=1, channels=64, mults=(1, 2, 2, 2),
-               blocks=2, attn=(16,), dropout=0.1),
+               blocks=2, attn=(16,), dropout=0.1, groups=16),
     base=dict(image_size=32, in_channels=3, channels=128, mults=(1, 2, 2, 2),
-              blocks=2, attn=(16,), dropout=0.1),
+              blocks=2, attn=(16,), dropout=0.1, groups=32),
 )
 
 # %% ../nbs/08_unet.ipynb #b03f0e40
 def _check_config(c):
     def check(ok, name, allowed):
         if not ok: raise ValueError(f"{name}={getattr(c, name)!r}: {allowed}")
-    for name in ('in_channels', 'blocks', 'heads'):
+    for name in ('in_channels', 'blocks'):
         check(getattr(c, name) >= 1, name, "must be at least 1")
     check(c.out_channels is None or c.out_channels >= 1, 'out_channels',
           "must be at least 1, or None for in_channels")
@@ -209,7 +210,9 @@ def _check_config(c):
     check(0 <= c.dropout < 1, 'dropout', "must lie in [0, 1)")
     check(c.num_classes is None or c.num_classes >= 1, 'num_classes',
           "must be at least 1, or None for no labels")
-    check(c.channels % c.heads == 0, 'heads', f"must divide channels={c.channels}")
+    for name in ('heads', 'groups'):
+        ok = (n := getattr(c, name)) is None or n >= 1 and c.channels % n == 0
+        check(ok, name, f"must divide channels={c.channels}")
 
 # %% ../nbs/08_unet.ipynb #16691106
 class UNet(nn.Module):
@@ -217,8 +220,7 @@ class UNet(nn.Module):
     def __init__(self, config:UNetConfig):
         super().__init__()
         self.config, c, emb, kept = config, config.channels, 4*config.channels, [config.channels]
-        def block(c_in, c_out, attend):
-            return Block(c_in, c_out, emb, config.dropout, config.heads if attend else 0)
+        def block(a, b, attend): return Block(a, b, emb, config.dropout, config.heads*attend)
         levels = [(m*c, r in config.attn) for m, r in zip(config.mults, config.resolutions)]
         self.cond = Condition(c, emb, config.num_classes)
         self.conv_in = nn.Conv2d(config.in_channels, c, 3, padding=1)
@@ -234,6 +236,8 @@ class UNet(nn.Module):
             if i > 0: self.up.append(Up(c))
         self.norm_out = group_norm(c)
         self.conv_out = zero_(nn.Conv2d(c, config.out_channels or config.in_channels, 3, padding=1))
+        for norm in [m for m in self.modules() if isinstance(m, nn.GroupNorm)]:
+            norm.num_groups = config.groups or norm.num_groups
 
     def forward(self,
         x:torch.Tensor, # noisy images x_t `[B, in_channels, image_size, image_size]`
@@ -241,8 +245,7 @@ class UNet(nn.Module):
         y:torch.Tensor|None=None, # labels `[B]`, int64; num_classes: no class; required in training
     ) -> torch.Tensor: # the prediction `[B, out_channels, image_size, image_size]`, dtype of `x`
         _check_inputs(self, x, t, y)
-        emb = self.cond(t, y)
-        kept = [h := self.conv_in(x.to(self.conv_in.weight.dtype))]
+        emb, kept = self.cond(t, y), [h := self.conv_in(x.to(self.conv_in.weight.dtype))]
         for layer in self.down: kept.append(h := layer(h, emb))
         for layer in self.mid: h = layer(h, emb)
         for layer in self.up:
