@@ -118,7 +118,7 @@ class LearnedDenoiser(Denoiser):
     def sigma2(self, x_t, t, s, var, **cond):
         return super().sigma2(x_t, t, s, self.var if var == 'learned' else var, **cond)
 
-# %% ../nbs/13_learned_variance.ipynb #5e666315
+# %% ../nbs/13_learned_variance.ipynb #e140c83d
 def vlb_loss(
     denoise, # LearnedDenoiser
     x0,      # clean data `[B, ...]`; 8-bit images scaled to [-1, 1] for the default decoder
@@ -142,7 +142,7 @@ def vlb_loss(
     log_p = decoder(x, torch.where(ends, mean, x), torch.where(ends, var, 1.))   # the decoder there
     return bits_per_dim(torch.where(ends, -log_p, kl).flatten(1).sum(1), x0)
 
-# %% ../nbs/13_learned_variance.ipynb #5fe9370a
+# %% ../nbs/13_learned_variance.ipynb #0bd22d7f
 def hybrid_loss(
     denoise, # LearnedDenoiser
     x0,      # clean data `[B, ...]`
@@ -161,7 +161,7 @@ def hybrid_loss(
     simple = simple*loss_weight(S, t, kind, gamma).to(simple)
     return simple + lam*S.T*vlb_loss(once, x0, t, noise, decoder).to(simple)
 
-# %% ../nbs/13_learned_variance.ipynb #72dc87b9
+# %% ../nbs/13_learned_variance.ipynb #bcb7ce2f
 class TimeSampler:
     "Draws t in proportion to the root mean square of its last losses: Eq. (13.10)."
     def __init__(self,
@@ -187,7 +187,7 @@ class TimeSampler:
         rms = self.losses.square().mean(1).sqrt()
         return (1 - self.uniform)*rms/rms.sum() + self.uniform*flat
 
-# %% ../nbs/13_learned_variance.ipynb #99def633
+# %% ../nbs/13_learned_variance.ipynb #6fce8289
 @patch
 def draw(self:TimeSampler,
     n,              # how many
@@ -213,7 +213,7 @@ def update(self:TimeSampler,
         self.losses[k, self.n[k] % self.losses.shape[1]] = loss
         self.n[k] += 1
 
-# %% ../nbs/13_learned_variance.ipynb #0d836a59
+# %% ../nbs/13_learned_variance.ipynb #34fc66bd
 class VarianceHead(nn.Module):
     "ν from the last features of a `UNet` and its time vector; 0 before training."
     def __init__(self,
@@ -248,7 +248,7 @@ class TwoHeads(nn.Module):
         finally: hook.remove()
         return torch.cat([prediction, self.head(kept[0], emb).to(prediction)], 1)
 
-# %% ../nbs/13_learned_variance.ipynb #88ad5a0e
+# %% ../nbs/13_learned_variance.ipynb #3c040218
 def train_head(
     denoise,       # Denoiser of a `UNet`
     data,          # ImageSet to train on
@@ -281,7 +281,7 @@ def train_head(
     model.eval()
     return learned
 
-# %% ../nbs/13_learned_variance.ipynb #39b2a0f4
+# %% ../nbs/13_learned_variance.ipynb #4abb68f5
 def save_head(learned, path, **about):
     "Write a `VarianceHead` in float16; `about`: strings that are kept with it."
     weights = {k: v.half() for k, v in learned.model.head.state_dict().items()}
@@ -304,7 +304,7 @@ def load_learned(
 
 denoisers[2] = LearnedDenoiser       # `load_run` and the commands know it from here on
 
-# %% ../nbs/13_learned_variance.ipynb #65831e3e
+# %% ../nbs/13_learned_variance.ipynb #868c71bf
 @torch.no_grad()
 def error_table(
     denoise, # Denoiser
@@ -324,7 +324,7 @@ def error_table(
     f = torch.lerp(f[k-1], f[k], ((log_t - knots[k-1])/(knots[k] - knots[k-1])).double())
     return torch.cat([f.new_zeros(1), f])*(1 - S.alpha_bars)
 
-# %% ../nbs/13_learned_variance.ipynb #115a1db3
+# %% ../nbs/13_learned_variance.ipynb #d7f92afd
 @torch.no_grad()
 def bits_by_var(
     denoise,     # LearnedDenoiser
@@ -350,7 +350,7 @@ def bits_by_var(
             total[k] += weight*vlb_term(once, x0, t, s, noise, sigma2)
     return {k: bits_per_dim(v, x0) for k, v in total.items()}
 
-# %% ../nbs/13_learned_variance.ipynb #0f35521e
+# %% ../nbs/13_learned_variance.ipynb #f956b2f7
 class HybridRun(Run):
     "A run that trains a network of two outputs with L_hybrid: Eq. (13.8)."
     def loss(self, x, y, t, noise):
@@ -378,7 +378,7 @@ def train(
     adapt = two_outputs if learn_variance else None
     return runs.train(resume=resume, adapt=adapt, make=any_run, **asked)
 
-# %% ../nbs/13_learned_variance.ipynb #09b35fbd
+# %% ../nbs/13_learned_variance.ipynb #ed7edd42
 @call_parse
 @delegates(runs.main.__wrapped__)
 def main(
