@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Callable
 import torch
 from fastcore.meta import delegates
-from . import sampling
+from . import learned_variance, sampling        # the first so that its runs can be loaded
 from .closed_form import at
 from .noise_prediction import Denoiser, Prediction, eps_from_x0
 from .sampling import load_denoiser, say, write_samples

@@ -133,22 +133,25 @@ class Denoiser:
         if self.clip: x0 = x0.clamp(-1, 1)
         return Prediction(x0, eps_from_x0(self.schedule, x_t, t, x0))
 
+    def sigma2(self, x_t, t, s, var, **cond):
+        "σ² of the step from t to s: `var` is 'beta_tilde', 'beta' or `(x_t, t, s, **cond) -> σ²`."
+        if callable(var): return var(x_t, t, s, **cond)
+        return reverse_var(self.schedule, t, x_t, s, var)
+
 # %% ../nbs/06_noise_prediction.ipynb #fcd5a4dc
 @torch.no_grad()
 def ancestral(
     denoise,           # Denoiser
     x_T,               # noise to start from, `[B, ...]`
     steps=None,        # number of steps, 1…T; None means all T; or a list of times, see `timesteps`
-    var='beta_tilde',  # variance of each step: 'beta_tilde' or 'beta'
+    var='beta_tilde',  # variance of each step: see `Denoiser.sigma2`
     generator=None,    # torch.Generator, or a list of one per image
     **cond,            # passed on to the model
 ):                     # yields `(s, x_s, x̂_0)` after each step, s = 0 last
     "Draw x_s from p_θ(x_s | x_t), from x_T down to x_0: Eq. (6.16); Ho et al. 2020, Algorithm 2."
     x, ts = x_T, timesteps(denoise.schedule.T, steps)
     for t, s in zip(ts, ts[1:]):
-        x0 = denoise(x, t, **cond).x0
+        x0, sigma2 = denoise(x, t, **cond).x0, denoise.sigma2(x, t, s, var, **cond)
         x, _ = q_posterior(denoise.schedule, x0, x, t, s)
-        if s > 0:
-            sigma = reverse_var(denoise.schedule, t, x, s, var).sqrt()
-            x = x + sigma.to(x)*randn_like(x, generator)
+        if s > 0: x = x + sigma2.sqrt().to(x)*randn_like(x, generator)
         yield s, x, x0

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Probe', 'probe_losses', 'stratified_t', 'lr_at', 'ema_decay', 'EMA', 'pick_device', 'fast_path', 'autocast',
-           'TrainConfig', 'matmul_rate', 'Trainer', 'loss_curve']
+           'TrainConfig', 'matmul_rate', 'Trainer', 'ImagePart', 'image_part', 'loss_curve']
 
 # %% ../nbs/09_training.ipynb #f01ee783
 import copy, math, random, re, statistics, time
@@ -345,8 +345,8 @@ def log(self:Trainer,
     self.sums.zero_()
     c = self.config
     if self.probe is not None and (self.n % c.checkpoint_every == 0 or self.n == c.steps):
-        row['bins'] = probe_losses(self.average.model, self.schedule, self.probe,
-                                   c.prediction).tolist()
+        row['bins'] = probe_losses(image_part(self.average.model), self.schedule,
+                                   self.probe, c.prediction).tolist()
     self.rows.append(row)
     return row
 
@@ -368,11 +368,26 @@ def fit(self:Trainer, progress=True, each=None):
             stop = each and each()
     return stop
 
+# %% ../nbs/09_training.ipynb #1a6e9a71
+class ImagePart(torch.nn.Module):
+    "A network that predicts more than the image, cut to as many channels as the image has."
+    def __init__(self, whole):
+        super().__init__()
+        self.whole, self.config = whole, whole.config
+
+    def forward(self, x, t, *cond, **conds): return self.whole(x, t, *cond, **conds)[:, :x.shape[1]]
+
+def image_part(model):
+    "The model, cut to the image's channels if it predicts more."
+    c = getattr(model, 'config', None)
+    more = getattr(c, 'out_channels', None) not in (None, getattr(c, 'in_channels', None))
+    return ImagePart(model) if more else model
+
 # %% ../nbs/09_training.ipynb #8633f48a
 @patch
 def denoiser(self:Trainer):
     "The averaged weights as a Denoiser; only the network computes in the trainer's format."
-    model = autocast(self.device, self.dtype)(self.average.model)
+    model = autocast(self.device, self.dtype)(image_part(self.average.model))
     return Denoiser(model, self.schedule, self.config.prediction)
 
 # %% ../nbs/09_training.ipynb #1efe31fb
