@@ -1,0 +1,93 @@
+#!/usr/bin/env python3
+"""One U-Net, trained three ways for the same number of steps from the same weights: ε with the linear schedule, v with the cosine
+schedule, and rectified flow. Each draws N images in 1 to 50 steps of DDIM, which for the flow is Euler's method, and is scored by
+the Fréchet distance in the features of the shipped classifier. `bits`: bits per dimension of the model in the package by the
+probability-flow ODE, beside the bound, on the same images. Both go to results/flow.json, run by run; several calls may share it."""
+import argparse, fcntl, json, time
+from dataclasses import asdict
+from pathlib import Path
+import torch
+from ddpm_lit.data import DeviceLoader, load_images
+from ddpm_lit.evaluation import compare, features
+from ddpm_lit.flow import FlowTrainer, line_schedule, line_times
+from ddpm_lit.reverse import timesteps
+from ddpm_lit.sampling import sample
+from ddpm_lit.training import TrainConfig, Trainer
+from ddpm_lit.unet import UNet
+from measure import ROOT, command, record, write
+
+KINDS = dict(eps=(Trainer, dict(prediction='eps', schedule='linear')), v=(Trainer, dict(prediction='v', schedule='cosine')),
+             flow=(FlowTrainer, {}))
+STEPS = (1, 2, 5, 10, 20, 50)
+
+
+def train(kind, steps, seed, images, batch, device):
+    "A trainer at the end of its training, and the processor seconds that took."
+    cls, settings = KINDS[kind]
+    config = TrainConfig(steps=steps, batch_size=batch, seed=seed, log_every=steps, **settings)
+    torch.manual_seed(seed)
+    trainer = cls(config, UNet(config.model), DeviceLoader(images, batch, device, seed), device)
+    start = time.process_time()
+    trainer.fit(progress=False)
+    return trainer, time.process_time() - start
+
+def nearest_times(schedule, tau):
+    "Times of a schedule that lie where `tau`, falling from 1 to 0, wants them on the straight line."
+    mine = line_times(schedule)
+    inner = {int((mine - v).abs().argmin()) for v in tau[1:-1]} - {0, schedule.T}
+    return sorted(inner | {0, schedule.T}, reverse=True)
+
+def spacings(denoise, kind, n):
+    "`{name: times}`: even in the model's own t, and as the other family takes them."
+    other = TrainConfig().noise_schedule() if kind == 'flow' else line_schedule(denoise.schedule.T)
+    own = timesteps(denoise.schedule.T, n)
+    return {'own': own, 'other': nearest_times(denoise.schedule, line_times(other)[timesteps(other.T, n)].tolist())}
+
+def score(images, clouds, labels, seed):
+    return asdict(compare(features(images), *clouds, labels, seed=seed)[0])
+
+def keep(path, part, key, value, head):
+    "Add one result to the file, which another call may be writing, too."
+    if path is None: return
+    with path.with_suffix('.lock').open('w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        result = json.loads(path.read_text()) if path.exists() else {}
+        result.setdefault(part, dict(head=head, runs={}))['runs'][key] = value
+        write(path, result)
+
+def trainings(args, path, head):
+    train_set, held_out = (load_images('fashion-12k', split, 16) for split in ('train', 'test'))
+    if args.quick: train_set = train_set[:1000]
+    clouds = [features(x.images) for x in (held_out, train_set)]
+    for seed in args.seeds:
+        for kind in args.kinds:
+            trainer, seconds = train(kind, args.steps, seed, train_set, 8 if args.quick else 64, args.device)
+            denoise, run = trainer.denoiser(), dict(seconds=round(seconds, 1), loss=trainer.rows[-1]['loss'], own={}, other={})
+            for n in STEPS[:2] if args.quick else STEPS:
+                for name, times in spacings(denoise, kind, n).items():
+                    if name == 'other' and n not in (5, 10): continue
+                    start = time.process_time()
+                    images = sample(denoise, args.n, 'ddim', times, seed=seed, batch=250)
+                    run[name][n] = score(images, clouds, held_out.labels, seed) | dict(seconds=round(time.process_time() - start, 1))
+                    print(f"{kind:5} seed {seed} {len(times) - 1:3} steps, spacing {name:5}: FD {run[name][n]['value']:.3f}", flush=True)
+            print(f'{kind:5} seed {seed}: {args.steps} steps in {seconds:.0f} s of processor time', flush=True)
+            keep(path, 'train', f'{kind} {seed}', run, head)
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('what', choices=('train',))
+    parser.add_argument('--kinds', default=list(KINDS), nargs='+', choices=list(KINDS))
+    parser.add_argument('--steps', default=1000, type=int, help='of each training')
+    parser.add_argument('--seeds', default=[0, 1, 2], type=int, nargs='+')
+    parser.add_argument('--n', default=1000, type=int, help='images to be scored')
+    parser.add_argument('--device', default='cpu', help='cpu or cuda')
+    parser.add_argument('--out', help='where the JSON goes (results/flow.json)')
+    parser.add_argument('--quick', action='store_true', help='seconds instead of minutes; writes nothing unless --out is given')
+    args = parser.parse_args()
+    if args.quick: args.steps, args.n, args.seeds = min(args.steps, 3), 130, args.seeds[:1]
+    path = Path(args.out) if args.out else None if args.quick else ROOT/'results'/'flow.json'
+    line, args.seed = command(args, parser), args.seeds[0]
+    head = record(args, parser) | dict(command=line, setting=dict(data='fashion-12k', size='tiny', image_size=16, batch=64, steps=args.steps, n=args.n))
+    trainings(args, path, head)
+
+if __name__ == '__main__': main()
