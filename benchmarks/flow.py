@@ -3,17 +3,20 @@
 schedule, and rectified flow. Each draws N images in 1 to 50 steps of DDIM, which for the flow is Euler's method, and is scored by
 the Fréchet distance in the features of the shipped classifier. `bits`: bits per dimension of the model in the package by the
 probability-flow ODE, beside the bound, on the same images. Both go to results/flow.json, run by run; several calls may share it."""
-import argparse, fcntl, json, time
-from dataclasses import asdict
+import argparse, fcntl, json, math, time
+from dataclasses import asdict, replace
 from pathlib import Path
 import torch
 from ddpm_lit.data import DeviceLoader, load_images
+from ddpm_lit.elbo import bits_per_dim, vlb_terms
 from ddpm_lit.evaluation import compare, features
-from ddpm_lit.flow import FlowTrainer, line_schedule, line_times
+from ddpm_lit.flow import FlowTrainer, LineVelocity, line_schedule, line_times, log_likelihood
 from ddpm_lit.reverse import timesteps
-from ddpm_lit.sampling import sample
+from ddpm_lit.runs import load_pretrained
+from ddpm_lit.sampling import even_in_lambda, sample
 from ddpm_lit.training import TrainConfig, Trainer
 from ddpm_lit.unet import UNet, UNetConfig
+from ddpm_lit.viz import to_float
 from measure import ROOT, command, record, write
 
 KINDS = dict(eps=(Trainer, dict(prediction='eps', schedule='linear')), v=(Trainer, dict(prediction='v', schedule='cosine')),
@@ -56,6 +59,28 @@ def keep(path, part, key, value, head):
         result.setdefault(part, dict(head=head, runs={}))['runs'][key] = value
         write(path, result)
 
+def bits(args, path, head):
+    "Bits per dimension of the model in the package by the ODE with more and more steps, and the bound, all for the same images."
+    images = load_images('fashion-12k', 'test', 16).images[:args.images].to(args.device)
+    denoise, generator = load_pretrained('fashion_mnist', args.device)[0], torch.Generator().manual_seed(0)
+    flow, D = LineVelocity(replace(denoise, clip=False)), images[0].numel()
+    y = (images + torch.rand(images.shape, generator=generator).to(images.device) - .5)*2/255 - 1
+    probes = (torch.randint(2, (2, *images.shape), generator=generator)*2. - 1).to(images.device)
+    def row(b, **more): return dict(value=b.mean().item(), standard_error=b.std().item()/len(b)**.5, each=b.tolist(), **more)
+    for n in (25, 50) if args.quick else (25, 50, 100, 200):
+        times = even_in_lambda(denoise.schedule, n, limit=5.)[-2::-1]
+        tau, start = flow.tau[times], time.process_time()
+        log_p = log_likelihood(flow, (1 - tau[0]).float()*y, tau, probes).double() + D*math.log(1 - tau[0])
+        b = -(log_p + D*math.log(2/255))/(D*math.log(2))
+        noise = ((b[0] - b[1]).square().mean()/4/len(images)).sqrt().item()      # of the probes, in the mean over both and all images
+        r = row(b.mean(0), first_time=times[0], probe_error=noise, seconds=round(time.process_time() - start, 1))
+        print(f"{len(times) - 1:4} steps: {r['value']:.4f} ± {r['standard_error']:.4f}, probes ± {noise:.4f}, {r['seconds']} s", flush=True)
+        keep(path, 'bits', f'ode {len(times) - 1}', r, head)
+    x0 = to_float(images)
+    bound = bits_per_dim(vlb_terms(denoise, x0, 'beta_tilde', 10 if args.quick else None, generator=generator).sum(0), x0)
+    print(f'bound: {bound.mean():.4f} ± {bound.std()/len(bound)**.5:.4f}; bound - ODE {(bound - b.mean(0)).mean():.4f} ± {(bound - b.mean(0)).std()/len(bound)**.5:.4f}')
+    keep(path, 'bits', 'bound', row(bound), head)
+
 def known(path): return json.loads(path.read_text()).get('train', {}).get('runs', {}) if path and path.exists() else {}
 
 def trainings(args, path, head):
@@ -79,19 +104,21 @@ def trainings(args, path, head):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('what', choices=('train',))
+    parser.add_argument('what', choices=('train', 'bits'))
     parser.add_argument('--kinds', default=list(KINDS), nargs='+', choices=list(KINDS))
     parser.add_argument('--steps', default=600, type=int, help='of each training')
     parser.add_argument('--seeds', default=[0, 1, 2], type=int, nargs='+')
     parser.add_argument('--n', default=1000, type=int, help='images to be scored')
+    parser.add_argument('--images', default=32, type=int, help='for bits: how many held-out images')
     parser.add_argument('--device', default='cpu', help='cpu or cuda')
     parser.add_argument('--out', help='where the JSON goes (results/flow.json)')
     parser.add_argument('--quick', action='store_true', help='seconds instead of minutes; writes nothing unless --out is given')
     args = parser.parse_args()
-    if args.quick: args.steps, args.n, args.seeds = min(args.steps, 3), 130, args.seeds[:1]
+    if args.quick: args.images, args.steps, args.n, args.seeds = 2, min(args.steps, 3), 130, args.seeds[:1]
     path = Path(args.out) if args.out else None if args.quick else ROOT/'results'/'flow.json'
     line, args.seed = command(args, parser), args.seeds[0]
-    head = record(args, parser) | dict(command=line, setting=dict(data='fashion-12k', net=asdict(NET), batch=64, steps=args.steps, n=args.n))
-    trainings(args, path, head)
+    head = record(args, parser) | dict(command=line, setting=dict(data='fashion-12k', **(
+        dict(images=args.images, probes=2) if args.what == 'bits' else dict(net=asdict(NET), batch=64, steps=args.steps, n=args.n))))
+    dict(train=trainings, bits=bits)[args.what](args, path, head)
 
 if __name__ == '__main__': main()
