@@ -69,7 +69,7 @@ class LineVelocity:
         x0, eps = self.denoise(z*float(line_scale(self.tau[t])), t)
         return eps - x0
 
-# %% ../nbs/16_flow.ipynb #495c0c78
+# %% ../nbs/16_flow.ipynb #c7190121
 def divergence(
     f,            # callable `(x, time)` -> like x
     x,            # where, `[B, ...]`
@@ -87,6 +87,7 @@ def divergence(
             parts = [sum(along(e.expand_as(x)).flatten(1).sum(1) for e in units)]
     return y.detach(), torch.stack(parts)
 
+# %% ../nbs/16_flow.ipynb #43c806ff
 @torch.no_grad()
 def log_likelihood(
     f,              # velocity, callable `(z, tau)` -> like z
@@ -96,9 +97,9 @@ def log_likelihood(
     method='heun',  # see `integrate`
 ):                  # log-density at z, nats, `[B]`; with probes `[K, B]`
     "Follow the flow to the noise and add up its divergence: Eq. (16.12); Chen et al. 2018, Eq. 8."
-    D, K, shape = z[0].numel(), 1 if probes is None else len(probes), z.shape
+    D, K = z[0].numel(), 1 if probes is None else len(probes)
     def both(state, tau):
-        y, div = divergence(f, state[:, :D].reshape(shape), tau, probes)
+        y, div = divergence(f, state[:, :D].reshape(z.shape), tau, probes)
         return torch.cat([y.flatten(1), div.T], 1)
     start = torch.cat([z.flatten(1), z.new_zeros(len(z), K)], 1)
     *_, (tau, end) = integrate(both, start, times, method)
@@ -107,7 +108,7 @@ def log_likelihood(
     total = log_noise + end[:, D:].T
     return total[0] if probes is None else total
 
-# %% ../nbs/16_flow.ipynb #a7777b10
+# %% ../nbs/16_flow.ipynb #bedc17e6
 KINDS = ('x0', 'eps', 'v', 'score', 'velocity')
 
 def weights(
@@ -137,7 +138,7 @@ def translate(
     p, q = weights(to, a, b)
     return p*x0 + q*eps
 
-# %% ../nbs/16_flow.ipynb #a739a05d
+# %% ../nbs/16_flow.ipynb #fb381392
 def flow_matching_loss(
     model,  # callable `(z, t, **cond)` -> output like z
     T,      # number of times; τ = t/T
@@ -151,7 +152,7 @@ def flow_matching_loss(
     output = model((1 - tau)*x0 + tau*noise, t, **cond)
     return (output - (noise - x0)).square().flatten(1).mean(1)
 
-# %% ../nbs/16_flow.ipynb #e89558b3
+# %% ../nbs/16_flow.ipynb #cd72a587
 def line_schedule(
     T=1000,  # number of steps
 ):           # NoiseSchedule
@@ -180,9 +181,9 @@ def flow_denoiser(
     schedule = line_schedule(T)
     return Denoiser(FlowAsV(model, schedule), schedule, 'v', clip)
 
-# %% ../nbs/16_flow.ipynb #111643f6
+# %% ../nbs/16_flow.ipynb #95a5e1d1
 class FlowTrainer(Trainer):
-    "The trainer of chapter 09 for rectified flow; the settings `schedule`, `prediction` and `gamma` are not used."
+    "The trainer of chapter 09 for rectified flow; `schedule`, `prediction`, `gamma` are not used."
     def loss(self, x, y, t, noise):
         cond = {} if self.config.model.num_classes is None else dict(y=y)
         return flow_matching_loss(self.model, self.config.T, x, t, noise, **cond)
