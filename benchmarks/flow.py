@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""One U-Net, trained three ways for the same number of steps from the same weights: ε with the linear schedule, v with the cosine
-schedule, and rectified flow. Each draws N images in 1 to 50 steps of DDIM, which for the flow is Euler's method, and is scored by
-the Fréchet distance in the features of the shipped classifier. `bits`: bits per dimension of the model in the package by the
-probability-flow ODE, beside the bound, on the same images. Both go to results/flow.json, run by run; several calls may share it."""
+"""`train`: one U-Net, trained for the same number of steps from the same weights to predict v with the cosine schedule, the
+velocity of rectified flow or, if asked, ε with the linear schedule. Each draws N images in 1 to 50 steps of DDIM, which for the
+flow is Euler's method, and is scored by the Fréchet distance in the features of the shipped classifier. `bits`: bits per dimension
+of the model in the package by the probability-flow ODE, beside the bound, on the same images. Both go to results/flow.json, run
+by run; what is there is not measured again, and several calls may share the file."""
 import argparse, fcntl, json, math, time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -105,11 +106,11 @@ def trainings(args, path, head):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('what', choices=('train', 'bits'))
-    parser.add_argument('--kinds', default=list(KINDS), nargs='+', choices=list(KINDS))
+    parser.add_argument('--kinds', default=['v', 'flow'], nargs='+', choices=list(KINDS))
     parser.add_argument('--steps', default=600, type=int, help='of each training')
     parser.add_argument('--seeds', default=[0, 1, 2], type=int, nargs='+')
     parser.add_argument('--n', default=1000, type=int, help='images to be scored')
-    parser.add_argument('--images', default=32, type=int, help='for bits: how many held-out images')
+    parser.add_argument('--images', default=16, type=int, help='for bits: how many held-out images')
     parser.add_argument('--device', default='cpu', help='cpu or cuda')
     parser.add_argument('--out', help='where the JSON goes (results/flow.json)')
     parser.add_argument('--quick', action='store_true', help='seconds instead of minutes; writes nothing unless --out is given')
