@@ -170,7 +170,7 @@ def judge(chapter, chosen, deadline):
     keep = needed(cells)
     with tempfile.TemporaryDirectory() as tmp:
         work = Path(tmp)/'work'
-        for name in ('ddpm_lit', 'nbs'): shutil.copytree(root/name, work/name, symlinks=True)
+        for name in ('ddpm_lit', 'nbs', 'results'): shutil.copytree(root/name, work/name, symlinks=True)
         (work/'tmp').mkdir()
         tempfile.tempdir = str(work/'tmp')
         os.chdir(work/'nbs')

@@ -81,7 +81,7 @@ def run_chapter(chapter, mistakes):
         print(f'{verdict:<9} {chapter:<19} {name:<66} {how}  ({time.time() - start:.0f} s)', flush=True)
     with tempfile.TemporaryDirectory() as tmp:
         work = Path(tmp)/'work'
-        for name in ('ddpm_lit', 'nbs'): shutil.copytree(root/name, work/name, symlinks=True)
+        for name in ('ddpm_lit', 'nbs', 'results'): shutil.copytree(root/name, work/name, symlinks=True)
         (work/'tmp').mkdir()
         tempfile.tempdir = str(work/'tmp')
         os.chdir(work/'nbs')
