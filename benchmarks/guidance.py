@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 import torch
 from ddpm_lit.data import load_images
-from ddpm_lit.evaluation import draw_like, features, frechet_distance, half_spread, load_classifier, machine, moments
+from ddpm_lit.evaluation import draw_like, features, frechet_distance, load_classifier, machine, moments, random_halves
 from ddpm_lit.guidance import class_spread, guided, precision_recall
 from ddpm_lit.runs import write_atomic
 from ddpm_lit.sampling import sample
@@ -40,7 +40,7 @@ class Judge:
 
     def samples(self, images, labels):
         feats, logits = features(images, self.net.features), features(images, self.net)
-        spread = half_spread(lambda i: self.fd(feats[i]), len(feats))
+        spread = torch.tensor([self.fd(feats[i]) for i in random_halves(len(feats))]).std().item()
         return self.numbers(images, feats, logits, labels, self.real[self.draws[0]]) | dict(fd_spread=spread)
 
     def floor(self):

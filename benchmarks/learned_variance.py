@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 import torch
 from ddpm_lit.data import load_images
-from ddpm_lit.evaluation import compare, features, frechet_distance, half_spread, machine, moments
+from ddpm_lit.evaluation import compare, features, frechet_distance, machine, moments, random_halves
 from ddpm_lit.forward import randn_like
 from ddpm_lit.learned_variance import best_var, bits_by_var, error_table, load_learned, save_head, train_head, vlb_loss
 from ddpm_lit.runs import load_pretrained, write_atomic
@@ -127,7 +127,8 @@ def samples(args):
             if k == 'beta_tilde': cloud = x
             elif cloud is not None:                          # halves of the pairs: what both share drops out
                 every = slice(None)
-                rows[-1] |= dict(minus=fd(x, every) - fd(cloud, every), minus_spread=half_spread(lambda i: fd(x, i) - fd(cloud, i), n))
+                minus = torch.tensor([fd(x, i) - fd(cloud, i) for i in random_halves(n)])
+                rows[-1] |= dict(minus=fd(x, every) - fd(cloud, every), minus_spread=minus.std().item())
             print(rows[-1], flush=True)
             write(args.out, samples=dict(n=n, sampler='ancestral', rows=rows))
 
