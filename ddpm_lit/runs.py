@@ -839,7 +839,7 @@ def load_diffusers(
 # %% ../nbs/10_runs.ipynb #10580535
 @call_parse
 def export(
-    run:str,        # folder of ddpm_lit_train, file of save_pretrained, or fashion_mnist
+    run:str,        # folder of ddpm_lit_train, or file of save_pretrained
     folder:str,     # new folder, for `diffusers.DDPMPipeline.from_pretrained`
     label:int=None, # the class to draw, for a model that knows classes [any]
 ):
