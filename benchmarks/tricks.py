@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from contestants import Ours, fast_path, task
 from ddpm_lit.closed_form import NoiseSchedule
 from ddpm_lit.noise_prediction import ddpm_loss
+from ddpm_lit.runs import save_config
 from ddpm_lit.training import EMA, autocast, ema_decay
 from ddpm_lit.unet import UNet
 from ddpm_lit.viz import to_float
@@ -135,6 +136,7 @@ def main():
 
     with tempfile.TemporaryDirectory() as run:
         trainer = Ours(t, run=run).trainer
+        save_config(run, trainer.config)
         bare = bare_step(trainer)
         k = max(trainer.config.log_every, steps_for(bare, t.device, unit/5))
         times = alternate({'bare step': repeated(bare, k), 'Trainer.step': repeated(trainer.step, k), 'Run.fit': partial(fit, trainer, k)}, t.device, 5*unit)
