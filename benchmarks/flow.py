@@ -4,7 +4,7 @@ velocity of rectified flow or, if asked, ε with the linear schedule. Each draws
 flow is Euler's method, and is scored by the Fréchet distance in the features of the shipped classifier. `bits`: bits per dimension
 of the model in the package by the probability-flow ODE, beside the bound, on the same images. Both go to results/flow.json, run
 by run; what is there is not measured again, and several calls may share the file."""
-import argparse, fcntl, json, math, time
+import argparse, json, math, time
 from dataclasses import asdict, replace
 from pathlib import Path
 import torch
@@ -18,7 +18,7 @@ from ddpm_lit.sampling import even_in_lambda, sample
 from ddpm_lit.training import TrainConfig, Trainer
 from ddpm_lit.unet import UNet, UNetConfig
 from ddpm_lit.viz import to_float
-from measure import ROOT, command, record, write
+from measure import ROOT, command, keep, record
 
 KINDS = dict(eps=(Trainer, dict(prediction='eps', schedule='linear')), v=(Trainer, dict(prediction='v', schedule='cosine')),
              flow=(FlowTrainer, {}))
@@ -50,15 +50,6 @@ def spacings(denoise, kind, n):
 
 def score(images, clouds, labels, seed):
     return asdict(compare(features(images), *clouds, labels, seed=seed)[0])
-
-def keep(path, part, key, value, head):
-    "Add one result to the file, which another call may be writing, too."
-    if path is None: return
-    with path.with_suffix('.lock').open('w') as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        result = json.loads(path.read_text()) if path.exists() else {}
-        result.setdefault(part, dict(head=head, runs={}))['runs'][key] = value
-        write(path, result)
 
 def bits(args, path, head):
     "Bits per dimension of the model in the package by the ODE with more and more steps, and the bound, all for the same images."

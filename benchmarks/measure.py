@@ -1,6 +1,6 @@
 """How everything here is measured and written down: jobs in turn, round after round, ratios within each round, and a record
 that names machine, versions, command, seed and commit."""
-import itertools, json, os, shlex, statistics, subprocess, sys, time
+import fcntl, itertools, json, os, shlex, statistics, subprocess, sys, time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 import torch
@@ -93,6 +93,15 @@ def destination(args):
 def write(path, result):
     if path is None: return
     write_atomic(path, (json.dumps(result, indent=1, ensure_ascii=False) + '\n').encode())
+
+def keep(path, part, key, value, head):
+    "Add one result to the file, which another call may be writing, too."
+    if path is None: return
+    with path.with_suffix('.lock').open('w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        result = json.loads(path.read_text()) if path.exists() else {}
+        result.setdefault(part, dict(head=head, runs={}))['runs'][key] = value
+        write(path, result)
 
 def resumed(path, result):
     "The runs that an earlier call has written, if it was made on this machine, of this commit and with these settings."
