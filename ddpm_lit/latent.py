@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['COLOURS', 'LAYOUTS', 'palette', 'HELD_OUT', 'Scenes', 'held_out', 'draw_scenes', 'ink_of', 'PaintedWorld', 'mix',
            'unmix', 'read_grounds', 'read_layouts', 'things', 'read_colours', 'Judge', 'agreement', 'scores', 'Plain',
-           'VAE', 'vae_terms', 'vae_loss', 'train_vae', 'unit_scale', 'save_vae', 'load_vae', 'paintings',
+           'VAE', 'vae_terms', 'vae_loss', 'train_vae', 'unit_scale', 'shifted', 'save_vae', 'load_vae', 'paintings',
            'LatentTrainer']
 
 # %% ../nbs/17_latent.ipynb #17a00005
@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from safetensors.torch import save
 from torch import nn
 from .forward import randn_like
+from .closed_form import NoiseSchedule
 from .elbo import gaussian_kl
 from .data import embedded, resize
 from .unet import group_norm, zero_
@@ -353,6 +354,17 @@ def unit_scale(
     "The number that gives latents variance 1: Eq. (17.9)."
     mean, var = mean.double(), log_var.double().exp()
     return (mean.var(correction=0) + var.mean()).rsqrt().item()
+
+# %% ../nbs/17_latent.ipynb #17a00028
+def shifted(
+    schedule,      # NoiseSchedule
+    c,             # > 0
+)->NoiseSchedule:  # its log-SNR moved by -2 log c
+    "The schedule that is to c·z what `schedule` is to z: Eq. (17.11); Hoogeboom et al. 2023."
+    snr = schedule.snr[1:]/c**2
+    alpha_bars = torch.cat([torch.ones(1, dtype=snr.dtype), snr/(1 + snr)])
+    betas = torch.cat([torch.zeros(1, dtype=snr.dtype), 1 - alpha_bars[1:]/alpha_bars[:-1]])
+    return NoiseSchedule(betas, schedule.terminal)
 
 # %% ../nbs/17_latent.ipynb #17a00025
 def save_vae(
