@@ -1,0 +1,104 @@
+#!/usr/bin/env python3
+"""Trains the models of chapters 17 to 19 in the painted world. Each part writes ddpm_lit/assets/painted_PART.safetensors, and its
+scores, seconds and command to results/painted.json. On a GPU the same command trains a larger model for longer.
+`vae`: pictures to latents and back. `weights`: the same for fewer steps and several weights of the KL; writes no model."""
+import argparse, tempfile, time
+from pathlib import Path
+import torch
+from ddpm_lit.latent import VAE, Judge, PaintedWorld, draw_scenes, load_vae, save_vae, scores, train_vae, unit_scale, vae_terms
+from measure import ROOT, command, keep, record
+
+
+def pictures(n, seed=7):
+    "Held-out scenes with unseen garments, alone and in pairs: `{name: (Scenes, pictures)}`."
+    world, found = PaintedWorld('test'), {}
+    for name, pairs in (('alone', 0.), ('pairs', 1.)):
+        g = torch.Generator().manual_seed(seed)
+        scenes = draw_scenes(n, seen=False, pairs=pairs, generator=g)
+        found[name] = scenes, world.paint(scenes, g)
+    return found
+
+@torch.no_grad()
+def quality(vae, n, device):
+    "Mean square error, KL, and what the judge reads in real and in reconstructed pictures; each with its standard error."
+    judge, found = Judge(), {}
+    for name, (scenes, x) in pictures(n).items():
+        g = torch.Generator(device).manual_seed(0)
+        square, kl, again = [], [], []
+        for part in x.to(device).split(250):
+            noise = torch.randn(len(part), vae.latent, 8, 8, generator=g, device=device)
+            for a, b in zip((square, kl), vae_terms(vae, part, noise)): a.append(b.cpu())
+            again.append(vae.pictures(vae.latents(part, g)).cpu())
+        def mean(v): v = torch.cat(v); return v.mean().item(), v.std().item()/len(v)**.5
+        found[name] = dict(n=n, square=mean(square), kl=mean(kl), real=scores(scenes, judge(x)), again=scores(scenes, judge(torch.cat(again))))
+    return found
+
+@torch.no_grad()
+def latent_statistics(vae, device, n=1000):
+    "The scale, and of each channel: standard deviation of z, and nats per picture."
+    g = torch.Generator().manual_seed(1)
+    mean, log_var = vae.encode(PaintedWorld('train').paint(draw_scenes(n, generator=g), g).to(device))
+    var = log_var.exp()
+    sd = (mean.var((0, 2, 3)) + var.mean((0, 2, 3))).sqrt()
+    kl = .5*(mean**2 + var - 1 - log_var).sum((2, 3)).mean(0)
+    return unit_scale(mean, log_var), dict(sd=sd.tolist(), kl=kl.tolist(), mean=mean.mean((0, 2, 3)).tolist())
+
+def trained(args, beta, steps):
+    "A VAE and the processor seconds of its training."
+    torch.manual_seed(args.seed)
+    generator, world, _ = torch.Generator().manual_seed(args.seed), PaintedWorld('train'), Judge()    # which draws weights, too
+    start = time.process_time()
+    def each(n, square, kl):
+        if n % 200 == 0 or n == steps:
+            print(f'{n} steps: mean square {square.mean():.4f}, KL {kl.mean():.0f} nats, {time.process_time() - start:.0f} s', flush=True)
+    vae = train_vae(VAE(args.width, args.latent), world, steps, beta, generator=generator, device=args.device, each=each)
+    return vae, time.process_time() - start
+
+def vae(args, path, head):
+    ship_vae(*trained(args, args.beta, args.steps), args, path, head)
+
+def ship_vae(vae, seconds, args, path, head):
+    "The scale, the file, and the scores of what the file holds."
+    vae.scale, channels = latent_statistics(vae, args.device)
+    save_vae(vae, args.file, command=head['command'])
+    found = quality(load_vae(args.file, args.device), args.n, args.device)
+    print(found)
+    keep(path, 'vae', 'vae', dict(beta=args.beta, steps=args.steps, seconds=round(seconds, 1), scale=vae.scale,
+         parameters=sum(p.numel() for p in vae.parameters()), channels=channels, **found), head)
+
+def weights(args, path, head):
+    for beta in args.betas:
+        vae, seconds = trained(args, beta, args.steps)
+        vae.scale, channels = latent_statistics(vae, args.device)
+        found = quality(vae, args.n, args.device)
+        print(beta, found, flush=True)
+        keep(path, 'weights', f'{beta:g}', dict(beta=beta, steps=args.steps, seconds=round(seconds, 1), scale=vae.scale, channels=channels, **found), head)
+
+PARTS = dict(vae=vae, weights=weights)
+SIZES = dict(vae=dict(cpu=dict(width=32, steps=2500), cuda=dict(width=64, steps=20_000)),
+             weights=dict(cpu=dict(width=32, steps=300), cuda=dict(width=64, steps=5000)))
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('what', choices=list(PARTS))
+    parser.add_argument('--device', default='cpu', help='cpu or cuda')
+    parser.add_argument('--seed', default=0, type=int, help='of weights, pictures and noise')
+    parser.add_argument('--steps', type=int, help='of the training; without it, what suits the device')
+    parser.add_argument('--width', type=int, help='of the VAE; without it, what suits the device')
+    parser.add_argument('--latent', default=8, type=int, help='channels of the latents')
+    parser.add_argument('--beta', default=1e-3, type=float, help='weight of the KL')
+    parser.add_argument('--betas', default=[1e-4, 1e-3, 1e-2, 1e-1], type=float, nargs='+', help='for `weights`')
+    parser.add_argument('--n', default=2000, type=int, help='pictures of each kind to be scored')
+    parser.add_argument('--file', help='where the model goes (ddpm_lit/assets/painted_PART.safetensors)')
+    parser.add_argument('--out', help='where the JSON goes (results/painted.json)')
+    parser.add_argument('--quick', action='store_true', help='seconds instead of minutes; writes nothing unless --out or --file is given')
+    args = parser.parse_args()
+    head = record(args, parser)
+    for k, v in SIZES[args.what][args.device.split(':')[0]].items():
+        if getattr(args, k) is None: setattr(args, k, v)
+    if args.quick: args.steps, args.n, args.betas = 3, 50, args.betas[:2]
+    path = Path(args.out) if args.out else None if args.quick else ROOT/'results'/'painted.json'
+    args.file = args.file or (Path(tempfile.mkdtemp()) if args.quick else ROOT/'ddpm_lit'/'assets')/f'painted_{args.what}.safetensors'
+    PARTS[args.what](args, path, head)
+
+if __name__ == '__main__': main()
