@@ -15,6 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 import torch
 import torch.nn.functional as F
+from fastcore.basics import patch
 from safetensors.torch import save
 from torch import nn
 from .forward import randn_like
@@ -114,30 +115,33 @@ class PaintedWorld:
         self.small = F.pad(ink_of(resize(data.images, 14)), (1, 1, 1, 1))    # `[N, 16, 16]`
         self.of_kind = torch.stack([(data.labels == k).nonzero()[:, 0] for k in range(10)])
 
-    def ink(self,
-        scenes,          # Scenes of N pictures
-        generator=None,  # torch.Generator on the CPU
-    ):                   # `[N, 2, 32, 32]` in [0, 1]
-        "Where each of the two garments is: one of its kind by chance, mirrored or not."
-        n, (alone, beside, stacked) = len(scenes), (scenes.layouts == k for k in range(3))
-        number = torch.randint(self.of_kind.shape[1], (n, 2), generator=generator)
-        which = self.of_kind[scenes.garments, number]
-        mirror = torch.rand(n, 2, 1, 1, generator=generator) < .5
-        def turned(x): return torch.where(mirror, x.flip(-1), x)
-        large, small = turned(self.large[which]), turned(self.small[which])
-        ink = torch.zeros(n, 2, 32, 32)
-        ink[alone, 0] = large[alone, 0]
-        for k, half in enumerate((slice(16), slice(16, 32))):
-            ink[beside, k, 8:24, half] = small[beside, k]
-            ink[stacked, k, half, 8:24] = small[stacked, k]
-        return ink
+# %% ../nbs/17_latent.ipynb #17a00033
+@patch
+def ink(self:PaintedWorld,
+    scenes,          # Scenes of N pictures
+    generator=None,  # torch.Generator on the CPU
+):                   # `[N, 2, 32, 32]` in [0, 1]
+    "Where each of the two garments is: one of its kind by chance, mirrored or not."
+    n, (alone, beside, stacked) = len(scenes), (scenes.layouts == k for k in range(3))
+    number = torch.randint(self.of_kind.shape[1], (n, 2), generator=generator)
+    which = self.of_kind[scenes.garments, number]
+    mirror = torch.rand(n, 2, 1, 1, generator=generator) < .5
+    def turned(x): return torch.where(mirror, x.flip(-1), x)
+    large, small = turned(self.large[which]), turned(self.small[which])
+    ink = torch.zeros(n, 2, 32, 32)
+    ink[alone, 0] = large[alone, 0]
+    for k, half in enumerate((slice(16), slice(16, 32))):
+        ink[beside, k, 8:24, half] = small[beside, k]
+        ink[stacked, k, half, 8:24] = small[stacked, k]
+    return ink
 
-    def paint(self,
-        scenes,          # Scenes of N pictures
-        generator=None,  # torch.Generator on the CPU
-    ):                   # `[N, 3, 32, 32]` in [-1, 1]
-        "A picture of each scene: Eq. (17.1)."
-        return mix(self.ink(scenes, generator), palette[scenes.colours], palette[scenes.grounds])
+@patch
+def paint(self:PaintedWorld,
+    scenes,          # Scenes of N pictures
+    generator=None,  # torch.Generator on the CPU
+):                   # `[N, 3, 32, 32]` in [-1, 1]
+    "A picture of each scene: Eq. (17.1)."
+    return mix(self.ink(scenes, generator), palette[scenes.colours], palette[scenes.grounds])
 
 # %% ../nbs/17_latent.ipynb #17a00015
 def read_grounds(
@@ -162,6 +166,7 @@ def read_layouts(
                 & (count(every, slice(14)) > 8) & (count(every, slice(18, 32)) > 8))
     return torch.where(halves(painted), 1, torch.where(halves(painted.mT), 2, 0))
 
+# %% ../nbs/17_latent.ipynb #17a00035
 def things(
     x,        # pictures `[N, 3, 32, 32]`
     layouts,  # int64 `[N]`
@@ -277,6 +282,7 @@ class Plain(nn.Module):
         h = self.conv1(F.silu(self.norm1(x)))
         return self.shortcut(x) + self.conv2(F.silu(self.norm2(h)))
 
+# %% ../nbs/17_latent.ipynb #17a00031
 class VAE(nn.Module):
     "Pictures to latents of a quarter of their side, and back: Eqs. (17.3), (17.4)."
     def __init__(self,
@@ -298,30 +304,34 @@ class VAE(nn.Module):
             conv(latent, 3*w), Plain(3*w, 3*w), Plain(3*w, 3*w), *double(3*w, 2*w),
             Plain(2*w, 2*w), *double(2*w, w), Plain(w, w), group_norm(w), nn.SiLU(), conv(w, 3))
 
-    def encode(self,
-        x,  # pictures `[B, 3, H, W]` in [-1, 1], H and W multiples of 4
-    ):      # mean and log-variance of q(z|x), each `[B, latent, H/4, W/4]`
-        "q(z|x): Eq. (17.4)."
-        mean, log_var = self.encoder(x).chunk(2, 1)
-        return mean, log_var.clamp(-20, 10)
+# %% ../nbs/17_latent.ipynb #17a00032
+@patch
+def encode(self:VAE,
+    x,  # pictures `[B, 3, H, W]` in [-1, 1], H and W multiples of 4
+):      # mean and log-variance of q(z|x), each `[B, latent, H/4, W/4]`
+    "q(z|x): Eq. (17.4)."
+    mean, log_var = self.encoder(x).chunk(2, 1)
+    return mean, log_var.clamp(-20, 10)
 
-    @torch.no_grad()
-    def latents(self,
-        x,               # pictures `[B, 3, H, W]` in [-1, 1]
-        generator=None,  # as in `randn_like`; draws z
-    ):                   # `[B, latent, H/4, W/4]`, float32, of variance about 1
-        "A draw from q(z|x), scaled: what diffusion is trained on."
-        with autocast(x.device): mean, log_var = self.encode(x)
-        z = mean.float() + (log_var.float()/2).exp()*randn_like(mean.float(), generator)
-        return self.scale*z
+@patch
+@torch.no_grad()
+def latents(self:VAE,
+    x,               # pictures `[B, 3, H, W]` in [-1, 1]
+    generator=None,  # as in `randn_like`; draws z
+):                   # `[B, latent, H/4, W/4]`, float32, of variance about 1
+    "A draw from q(z|x), scaled: what diffusion is trained on."
+    with autocast(x.device): mean, log_var = self.encode(x)
+    z = mean.float() + (log_var.float()/2).exp()*randn_like(mean.float(), generator)
+    return self.scale*z
 
-    @torch.no_grad()
-    def pictures(self,
-        z,  # scaled latents `[B, latent, h, w]`
-    ):      # pictures `[B, 3, 4h, 4w]` in [-1, 1]
-        "The decoder's mean, clipped: `finish` of a sampler."
-        with autocast(z.device): x = self.decoder(z/self.scale)
-        return x.float().clamp(-1, 1)
+@patch
+@torch.no_grad()
+def pictures(self:VAE,
+    z,  # scaled latents `[B, latent, h, w]`
+):      # pictures `[B, 3, 4h, 4w]` in [-1, 1]
+    "The decoder's mean, clipped: `finish` of a sampler."
+    with autocast(z.device): x = self.decoder(z/self.scale)
+    return x.float().clamp(-1, 1)
 
 # %% ../nbs/17_latent.ipynb #17a00023
 def train_vae(
