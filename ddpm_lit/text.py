@@ -4,19 +4,32 @@
 
 # %% auto #0
 __all__ = ['NAMES', 'RELATIONS', 'WORDS', 'LENGTH', 'article', 'caption', 'tokenize', 'TextLayer', 'TextEncoder',
-           'CrossAttention', 'ContextBlock', 'ContextConfig', 'ContextUNet', 'TextCondition', 'TextConfig', 'TextUNet']
+           'CrossAttention', 'ContextBlock', 'ContextConfig', 'ContextUNet', 'TextCondition', 'TextConfig', 'TextUNet',
+           'captions', 'TextTrainer', 'Painter', 'save_painter', 'load_painter', 'paint', 'alignment', 'of_ceiling',
+           'attention_maps', 'varied', 'write_painting', 'main', 'command']
 
-# %% ../nbs/18_text.ipynb #a1297fb1
-import random, re
-from dataclasses import dataclass
+# %% ../nbs/18_text.ipynb #bde85faa
+import json, math, random, re
+from dataclasses import asdict, dataclass
+from importlib.resources import files
+from pathlib import Path
 import torch
+from safetensors.torch import save
 from torch import nn
-from .noise_prediction import ddpm_loss
+from . import sampling
+from .viz import enlarge, image_grid, save_png, to_float, to_uint8
+from .closed_form import NoiseSchedule
+from .noise_prediction import Denoiser, ddpm_loss, loss_weight
+from .data import read_image
 from .unet import Block, Condition, UNet, UNetConfig, attend, group_norm, zero_
-from .training import Trainer
-from .latent import COLOURS, Scenes, draw_scenes
+from .training import autocast, pick_device
+from .runs import load_weights, new_folder, read_weights, write_atomic
+from .sampling import ddim, image_to_image, save_samples, say, start_noise
+from .guidance import Guided
+from .latent import (COLOURS, Judge, LatentTrainer, Scenes, VAE, draw_scenes, load_vae,
+                             scores)
 
-# %% ../nbs/18_text.ipynb #eef70203
+# %% ../nbs/18_text.ipynb #539a7c4f
 NAMES = (('t-shirt', 'tee'), ('trousers', 'pants'), ('pullover', 'sweater'), ('dress', 'gown'),
          ('coat', 'jacket'), ('sandal',), ('shirt', 'blouse'), ('sneaker', 'trainer'),
          ('bag', 'handbag'), ('boot',))                     # of the garments 0 … 9
@@ -43,7 +56,7 @@ def caption(
     if form < .8: return f'{words} on {ground.split()[1]}'
     return f'{ground} {name} with {words}'
 
-# %% ../nbs/18_text.ipynb #a8822f6e
+# %% ../nbs/18_text.ipynb #98af3162
 WORDS = ('', 'a', 'an', 'on', 'with', 'ground', 'background', 'left', 'right', 'of', 'above',
          'below', *COLOURS, *(name for names in NAMES for name in names))
 LENGTH = 14                                        # places of a caption
@@ -60,13 +73,13 @@ def tokenize(
     ids = [WORDS.index(w) for w in words]
     return torch.tensor(ids + [0]*(LENGTH - len(ids)))
 
-# %% ../nbs/18_text.ipynb #2a36b631
+# %% ../nbs/18_text.ipynb #c953818b
 def _nearest(word):
     from difflib import get_close_matches
     near = get_close_matches(word, WORDS[1:], cutoff=.5)
     return f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(WORDS[1:])}"
 
-# %% ../nbs/18_text.ipynb #45d9be93
+# %% ../nbs/18_text.ipynb #128d2644
 class TextLayer(nn.Module):
     "One layer of a transformer: Eq. (18.1); Vaswani et al. 2017, normalised first."
     def __init__(self,
@@ -99,7 +112,7 @@ class TextEncoder(nn.Module):
     def forward(self, y): # int64 `[B, length]` -> `[B, length, d]`
         return self.norm(self.layers(self.word(y) + self.place))
 
-# %% ../nbs/18_text.ipynb #8bb26202
+# %% ../nbs/18_text.ipynb #8d9f659a
 class CrossAttention(nn.Module):
     "x + what each place gathers from the context, nothing before training: Eq. (18.2)."
     def __init__(self,
@@ -126,7 +139,7 @@ class CrossAttention(nn.Module):
         k, _ = self.keys_values(context)
         return attend(self.queries(x), k, torch.eye(k.shape[2]).to(k).expand(*k.shape[:2], -1, -1))
 
-# %% ../nbs/18_text.ipynb #909d60b3
+# %% ../nbs/18_text.ipynb #86c8fc84
 class ContextBlock(Block):
     "A block of the U-Net which, if it has attention, attends to a context, too."
     def __init__(self, c_in, c_out, emb, dropout=0., heads=0, d=96):
@@ -156,7 +169,7 @@ class ContextUNet(UNet):
         c = self.config
         return ContextBlock(c_in, c_out, 4*c.channels, c.dropout, c.heads*attend, c.d)
 
-# %% ../nbs/18_text.ipynb #964bd75b
+# %% ../nbs/18_text.ipynb #8112f3b2
 class TextCondition(Condition):
     "The time as a vector, and a caption as the context that every block looks at."
     def __init__(self,
@@ -188,7 +201,7 @@ class TextUNet(ContextUNet):
         c = self.config
         return TextCondition(c.channels, 4*c.channels, c.d, c.layers, c.pooled)
 
-# %% ../nbs/18_text.ipynb #e1e854df
+# %% ../nbs/18_text.ipynb #4d49c4fd
 def _check_tokens(x, y, training):
     if y is None:
         if training: raise ValueError("y is missing: in training, give tokens (0s for no words)")
@@ -197,6 +210,211 @@ def _check_tokens(x, y, training):
         raise TypeError(f"y is {getattr(y, 'dtype', type(y).__name__)}: must be an int64 tensor")
     if tuple(y.shape) != (len(x), LENGTH):
         raise ValueError(f"y has shape {tuple(y.shape)}: must be [B, {LENGTH}] with B = {len(x)}")
-    if y.device.type != 'cpu' or torch.compiler.is_compiling(): return       # looking would wait
-    if ((y < 0) | (y >= len(WORDS))).any():
+    if y.device.type == 'cpu' and ((y < 0) | (y >= len(WORDS))).any():   # else looking would wait
         raise ValueError(f"y lies in {y.min()} … {y.max()}: must be 0 … {len(WORDS) - 1}")
+
+# %% ../nbs/18_text.ipynb #51a7c2a5
+def captions(
+    scenes,    # Scenes of N pictures
+    rng,       # random.Random
+    empty=0.,  # share of captions replaced by the empty one
+)->torch.Tensor: # int64 `[N, LENGTH]`
+    "A caption for each scene, as tokens."
+    return torch.stack([tokenize('' if rng.random() < empty else caption(scenes[i], rng))
+                        for i in range(len(scenes))])
+
+class TextTrainer(LatentTrainer):
+    "The trainer of chapter 17 for a network that reads: the labels are tokens."
+    def loss(self, x, y, t, noise):
+        c, y = self.config, y.to(x.device)
+        loss = ddpm_loss(self.model, self.schedule, x, t, noise, c.prediction, y=y)
+        return loss*loss_weight(self.schedule, t, c.prediction, c.gamma).to(loss)
+
+# %% ../nbs/18_text.ipynb #2365fc35
+@dataclass
+class Painter:
+    "A network that reads, and the VAE of the latents that it paints."
+    denoise: Denoiser  # its model takes tokens as `y`; it does not clip, as latents have no limits
+    vae: VAE
+
+    def guided(self,
+        w,            # weight, see `Guided`
+        negative='',  # a caption to steer away from
+    )->Guided:
+        "The denoiser, with guidance by the empty caption: Eq. (18.6)."
+        d = self.denoise
+        model = autocast(d.schedule.betas.device)(d.model)
+        return Guided(model, d.schedule, d.prediction, False, w, tokenize(negative))
+
+def save_painter(
+    model,    # TextUNet
+    path,     # safetensors file to write
+    **about,  # strings kept with it, such as the command that trained it
+):            # Path
+    "Weights in float16, and the network's shape."
+    weights = {k: v.half().cpu().contiguous() for k, v in model.state_dict().items()}
+    return write_atomic(path, save(weights, dict(text=json.dumps(asdict(model.config)), **about)))
+
+def load_painter(
+    path=None,     # file of `save_painter`; None: the one in the package
+    device='cpu',  # where to put it
+)->Painter:        # with the VAE of the package
+    "Read a network that paints; ValueError if the file holds none."
+    path = Path(path or str(files('ddpm_lit')/'assets'/'painted_text.safetensors'))
+    if not path.is_file(): raise FileNotFoundError(f"path={str(path)!r}: no such painter")
+    try: model = TextUNet(TextConfig(**json.loads(read_weights(path)[1]['text'])))
+    except KeyError: raise ValueError(f"path={str(path)!r} is no file of save_painter") from None
+    load_weights(model, path)
+    model.to(device).eval().requires_grad_(False)
+    schedule = NoiseSchedule.cosine(1000).to(device)
+    return Painter(Denoiser(model, schedule, 'v', clip=False), load_vae(device=device))
+
+# %% ../nbs/18_text.ipynb #5ade8baa
+def paint(
+    prompt,        # a caption, or a list of captions, one for each picture
+    n=4,           # pictures of one caption
+    guidance=3.,   # w of Eq. (18.6): 0 ignores the words, 1 follows them, above 1 insists
+    steps=30,      # of DDIM
+    seed=0,        # picture i depends on `seed` and i alone
+    negative='',   # a caption to steer away from
+    init=None,     # pictures to start from, `[3, 32, 32]` or `[n, 3, 32, 32]` in [-1, 1]
+    strength=.6,   # how far on the way to noise they are taken, above 0, at most 1
+    vary=None,     # K: variations of the K-th picture of this seed, see `varied`
+    painter=None,  # Painter; None: the one in the package
+    each=None,     # called after each step as `each(s, z_s, ẑ_0)`
+    batch=250,     # pictures at a time
+)->torch.Tensor:   # uint8 `[n, 3, 32, 32]`
+    "Pictures of what the words say."
+    y = torch.stack([tokenize(p) for p in ([prompt]*n if isinstance(prompt, str) else prompt)])
+    _check_painting(len(y), strength, init, vary)
+    painter, done = painter or load_painter(), []
+    denoise, net = painter.guided(guidance, negative), painter.denoise.model.config
+    shape, device = (net.in_channels, *[net.image_size]*2), denoise.schedule.betas.device
+    for rows in torch.arange(len(y)).split(batch):
+        z, gens = start_noise(shape, rows.tolist(), seed, device)
+        if vary is not None: z = varied(shape, vary, rows.tolist(), seed, device)
+        words = dict(y=y[rows].to(device))
+        if init is None: chain = ddim(denoise, z, steps, **words)
+        else:
+            start = painter.vae.latents(init.expand(len(y), -1, -1, -1)[rows].to(device), gens)
+            k, t = (max(1, round(strength*s)) for s in (steps, denoise.schedule.T))
+            chain = image_to_image(denoise, start, t, min(k, t), generator=gens, **words)
+        for s, z, z0 in chain:
+            if each: each(s, z, z0)
+        done.append(to_uint8(painter.vae.pictures(z)).cpu())
+    return torch.cat(done)
+
+# %% ../nbs/18_text.ipynb #b6e65376
+def _check_painting(n, strength, init, vary):
+    if n < 1: raise ValueError(f"prompt and n ask for {n} pictures: at least 1 is needed")
+    if not 0 < strength <= 1: raise ValueError(f"strength must be above 0 and at most 1, got {strength}")
+    if vary is not None and (not isinstance(vary, int) or vary < 1):
+        raise ValueError(f"vary must be the number of a picture, 1, 2, …, got {vary!r}")
+    if vary is not None and init is not None: raise ValueError("vary and init exclude each other")
+    if init is None: return
+    if not isinstance(init, torch.Tensor) or not init.is_floating_point():
+        raise TypeError(f"init must be a float tensor in [-1, 1], got {getattr(init, 'dtype', type(init))}")
+    if init.shape not in ((3, 32, 32), (1, 3, 32, 32), (n, 3, 32, 32)):
+        raise ValueError(f"init must be [3, 32, 32] or [{n}, 3, 32, 32], got {list(init.shape)}")
+
+# %% ../nbs/18_text.ipynb #8b164b28
+def alignment(
+    n,              # pictures, each of a caption of its own
+    guidance=3.,    # and the others as in `paint`
+    steps=30,
+    seen=True,      # combinations of garment, colour and ground from training, or held-out ones
+    pairs=0.,       # share of scenes with two garments
+    seed=0,
+    painter=None,
+)->dict:            # name -> (share, its standard error), see `scores` in chapter 17
+    "How often the pictures show what the captions say."
+    asked, rng = draw_scenes(n, seen, pairs, torch.Generator().manual_seed(seed)), random.Random(seed)
+    words = [caption(asked[i], rng) for i in range(n)]
+    x = paint(words, guidance=guidance, steps=steps, seed=seed, painter=painter)
+    return scores(asked, Judge()(to_float(x)))
+
+# %% ../nbs/18_text.ipynb #742291d0
+def of_ceiling(
+    share,    # (p, its standard error)
+    ceiling,  # (c, its standard error), c > 0
+):            # (p/c, its standard error)
+    "A share of what is possible: Eq. (18.7)."
+    (p, dp), (c, dc) = share, ceiling
+    return p/c, math.sqrt(dp**2 + (p/c*dc)**2)/c
+
+# %% ../nbs/18_text.ipynb #b89cf9e5
+@torch.no_grad()
+def attention_maps(
+    model,  # ContextUNet
+    x,      # noisy latents `[B, C, H, W]`
+    t,      # times, int64 `[B]`
+    y,      # what makes the context, such as tokens `[B, LENGTH]`
+):          # `[B, M, H, W]`: how much each place takes from each of the M vectors
+    "Mean weights of the cross-attention at full resolution: Eq. (18.8); Tang et al. 2023."
+    seen = []
+    def look(layer, args):
+        if args[0].shape[2:] == x.shape[2:]: seen.append(layer.weights(*args).mean(1))
+    layers = [m for m in model.modules() if isinstance(m, CrossAttention)]
+    hooks = [m.register_forward_pre_hook(look) for m in layers]
+    try: model(x, t, y=y)
+    finally:
+        for h in hooks: h.remove()
+    return torch.stack(seen).mean(0).mT.unflatten(2, x.shape[2:])
+
+# %% ../nbs/18_text.ipynb #765d5f04
+def varied(
+    shape,         # of the latents of one picture, (C, H, W)
+    k,             # number of the picture, 1, 2, …
+    rows,          # numbers of the variations
+    seed=0,        # of the picture, as in `paint`
+    device='cpu',
+    angle=.5,      # φ: 0 changes nothing, π/2 everything
+):                 # `[B, C, H, W]`
+    "Noise near that of picture number k: Eq. (18.10)."
+    old, _ = start_noise(shape, [k - 1]*len(rows), seed, device)
+    fresh, _ = start_noise(shape, rows, f'{seed} near {k}', device)
+    return math.cos(angle)*old + math.sin(angle)*fresh
+
+# %% ../nbs/18_text.ipynb #ab745f88
+def write_painting(
+    prompt,        # and the others as in `paint`
+    out=None,      # new folder; None: paintings/THE-WORDS
+    init=None,     # image file to start from
+    device=None,   # see `pick_device`
+    **settings,
+)->Path:           # the new folder
+    "Paint into a new folder, see `save_samples`."
+    if out is not None and Path(out).exists():
+        raise FileExistsError(f"out = {str(out)!r} exists already, and nothing is overwritten")
+    painter, frames = load_painter(device=pick_device(device)), []
+    picture = None if init is None else to_float(read_image(init, 32)).expand(-1, 3, -1, -1)
+    def film(s, z, z0): frames.append(image_grid(enlarge(painter.vae.pictures(z0[:16]).cpu(), 64)))
+    images = paint(prompt, init=picture, painter=painter, each=film, **settings)
+    def fill(folder):
+        save_samples(folder, images, frames, dict(prompt=prompt, init=init, **settings))
+        save_png(enlarge(images, 256), folder/'samples.png')
+    usual = Path('paintings')/('-'.join(re.findall(r'[\w-]+', prompt)) or 'no-words')
+    return new_folder(out or usual, fill, number=out is None)
+
+# %% ../nbs/18_text.ipynb #8b41faf0
+def main(
+    prompt:str,          # such as "a red sneaker on a blue ground"
+    n:int=4,             # number of pictures
+    guidance:float=3.,   # 0 ignores the words, 1 follows them, above 1 insists
+    steps:int=30,        # of DDIM
+    seed:int=0,          # picture number i depends on the seed and i alone
+    negative:str='',     # words to steer away from
+    init:str=None,       # image file to start from [noise]
+    strength:float=.6,   # with --init: 0 keeps that picture, 1 forgets it
+    vary:int=None,       # K: variations of the K-th picture of this seed
+    out:str=None,        # new folder [paintings/THE-WORDS]
+    device:str=None,     # cpu, cuda, cuda:1, ... [cuda if there is one]
+):
+    "Paint what the words say: a grid (PNG), how it formed (GIF), the pictures, and the settings."
+    say(write_painting, 'ddpm_lit_paint', **locals())
+
+def command():
+    "`ddpm_lit_paint`; with nothing typed, a red sneaker."
+    sampling.command(main, 'ddpm_lit_paint', 'a red sneaker on a blue ground')
+
+if __name__ == '__main__' and '__file__' in globals(): command()      # python -m ddpm_lit.text
