@@ -230,7 +230,7 @@ class TextTrainer(LatentTrainer):
         loss = ddpm_loss(self.model, self.schedule, x, t, noise, c.prediction, y=y)
         return loss*loss_weight(self.schedule, t, c.prediction, c.gamma).to(loss)
 
-# %% ../nbs/18_text.ipynb #2365fc35
+# %% ../nbs/18_text.ipynb #c7fc30f9
 @dataclass
 class Painter:
     "A network that reads, and the VAE of the latents that it paints."
@@ -269,7 +269,7 @@ def load_painter(
     schedule = NoiseSchedule.cosine(1000).to(device)
     return Painter(Denoiser(model, schedule, 'v', clip=False), load_vae(device=device))
 
-# %% ../nbs/18_text.ipynb #5ade8baa
+# %% ../nbs/18_text.ipynb #4bde9332
 def paint(
     prompt,        # a caption, or a list of captions, one for each picture
     n=4,           # pictures of one caption
@@ -304,7 +304,7 @@ def paint(
         done.append(to_uint8(painter.vae.pictures(z)).cpu())
     return torch.cat(done)
 
-# %% ../nbs/18_text.ipynb #b6e65376
+# %% ../nbs/18_text.ipynb #22399310
 def _check_painting(n, strength, init, vary):
     if n < 1: raise ValueError(f"prompt and n ask for {n} pictures: at least 1 is needed")
     if not 0 < strength <= 1: raise ValueError(f"strength must be above 0 and at most 1, got {strength}")
@@ -317,7 +317,7 @@ def _check_painting(n, strength, init, vary):
     if init.shape not in ((3, 32, 32), (1, 3, 32, 32), (n, 3, 32, 32)):
         raise ValueError(f"init must be [3, 32, 32] or [{n}, 3, 32, 32], got {list(init.shape)}")
 
-# %% ../nbs/18_text.ipynb #8b164b28
+# %% ../nbs/18_text.ipynb #f3007408
 def alignment(
     n,              # pictures, each of a caption of its own
     guidance=3.,    # and the others as in `paint`
@@ -333,7 +333,7 @@ def alignment(
     x = paint(words, guidance=guidance, steps=steps, seed=seed, painter=painter)
     return scores(asked, Judge()(to_float(x)))
 
-# %% ../nbs/18_text.ipynb #742291d0
+# %% ../nbs/18_text.ipynb #f698c697
 def of_ceiling(
     share,    # (p, its standard error)
     ceiling,  # (c, its standard error), c > 0
@@ -342,7 +342,7 @@ def of_ceiling(
     (p, dp), (c, dc) = share, ceiling
     return p/c, math.sqrt(dp**2 + (p/c*dc)**2)/c
 
-# %% ../nbs/18_text.ipynb #b89cf9e5
+# %% ../nbs/18_text.ipynb #e11a7523
 @torch.no_grad()
 def attention_maps(
     model,  # ContextUNet
@@ -361,7 +361,7 @@ def attention_maps(
         for h in hooks: h.remove()
     return torch.stack(seen).mean(0).mT.unflatten(2, x.shape[2:])
 
-# %% ../nbs/18_text.ipynb #765d5f04
+# %% ../nbs/18_text.ipynb #8120b530
 def varied(
     shape,         # of the latents of one picture, (C, H, W)
     k,             # number of the picture, 1, 2, …
@@ -375,7 +375,7 @@ def varied(
     fresh, _ = start_noise(shape, rows, f'{seed} near {k}', device)
     return math.cos(angle)*old + math.sin(angle)*fresh
 
-# %% ../nbs/18_text.ipynb #ab745f88
+# %% ../nbs/18_text.ipynb #9cc80dae
 def write_painting(
     prompt,        # and the others as in `paint`
     out=None,      # new folder; None: paintings/THE-WORDS
@@ -396,7 +396,7 @@ def write_painting(
     usual = Path('paintings')/('-'.join(re.findall(r'[\w-]+', prompt)) or 'no-words')
     return new_folder(out or usual, fill, number=out is None)
 
-# %% ../nbs/18_text.ipynb #8b41faf0
+# %% ../nbs/18_text.ipynb #dbb39107
 def main(
     prompt:str,          # such as "a red sneaker on a blue ground"
     n:int=4,             # number of pictures
