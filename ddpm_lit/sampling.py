@@ -309,25 +309,25 @@ def main(
     say(write_samples, **locals())
 
 def say(
-    write,       # called with the settings, returns the new folder; `write_samples`
-    label=None,
-    **settings,  # of `main`; None: the default of `write`
+    write,                   # called with the settings, returns the new folder; `write_samples`
+    name='ddpm_lit_sample',  # of the command
+    **settings,              # of `main`; None: the default of `write`
 ):
     "Write a folder and print its name, or exit with one line that names the mistake."
-    if str(label).isdecimal(): label = int(label)
+    if str(settings.get('label')).isdecimal(): settings['label'] = int(settings['label'])
     settings = {k: v for k, v in settings.items() if v is not None}
     try:
-        folder = write(label=label, **settings)
+        folder = write(**settings)
         names = folder and ', '.join(sorted(p.name for p in folder.iterdir()))
         if folder: print(f"{names} are in {folder}", flush=True)
     except BrokenPipeError: os.dup2(os.open(os.devnull, os.O_WRONLY), 1)    # nobody reads that line
-    except (ValueError, TypeError, OSError, RuntimeError) as e: sys.exit(f'ddpm_lit_sample: {e}')
-    except KeyboardInterrupt: sys.exit('ddpm_lit_sample: interrupted, nothing was written')
+    except (ValueError, TypeError, OSError, RuntimeError) as e: sys.exit(f'{name}: {e}')
+    except KeyboardInterrupt: sys.exit(f'{name}: interrupted, nothing was written')
 
 # %% ../nbs/11_sampling.ipynb #a619373a
-def command(main=main):
-    "`ddpm_lit_sample`: `main` with what was typed; with nothing, on the model in the package."
-    typed = vars(anno_parser(main, 'ddpm_lit_sample').parse_args(sys.argv[1:] or ['fashion_mnist']))
+def command(main=main, name='ddpm_lit_sample', usual='fashion_mnist'):
+    "A command: `main` with what was typed; with nothing, `usual`."
+    typed = vars(anno_parser(main, name).parse_args(sys.argv[1:] or [usual]))
     main(**{k: typed[k] for k in inspect.signature(main).parameters})
 
 if __name__ == '__main__' and '__file__' in globals(): command()      # python -m ddpm_lit.sampling

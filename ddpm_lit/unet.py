@@ -131,6 +131,15 @@ class Condition(nn.Module):
         if self.label is None: return e
         return e + self.label(torch.full_like(t, self.no_class) if y is None else y)
 
+    def check(self, x, y): # before anything is computed
+        K = self.no_class
+        if K is None and y is not None:
+            raise ValueError("y was given, but the network was made with num_classes=None")
+        if y is not None: _check_numbers('y', y, x, 0, K, f"{K}, the last for no class")
+        elif K is not None and self.training:
+            raise ValueError(f"y is missing: in training, a network with {K} classes needs "
+                             f"labels ({K} for no class)")
+
 # %% ../nbs/08_unet.ipynb #65b0c262
 class Block(nn.Module):
     "A residual block and, where asked for, attention after it."
@@ -219,10 +228,9 @@ class UNet(nn.Module):
     "The network of Ho et al. 2020, appendix B: a prediction for `(x_t, t)`, 0 before training."
     def __init__(self, config:UNetConfig):
         super().__init__()
-        self.config, c, emb, kept = config, config.channels, 4*config.channels, [config.channels]
-        def block(a, b, attend): return Block(a, b, emb, config.dropout, config.heads*attend)
+        self.config, c, kept, block = config, config.channels, [config.channels], self.block
         levels = [(m*c, r in config.attn) for m, r in zip(config.mults, config.resolutions)]
-        self.cond = Condition(c, emb, config.num_classes)
+        self.cond = self.condition()
         self.conv_in = nn.Conv2d(config.in_channels, c, 3, padding=1)
         self.down, self.mid, self.up = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         for i, (width, attend) in enumerate(levels):
@@ -239,12 +247,20 @@ class UNet(nn.Module):
         for norm in [m for m in self.modules() if isinstance(m, nn.GroupNorm)]:
             norm.num_groups = config.groups or norm.num_groups
 
+    def condition(self): # (t, y) -> what every block receives
+        return Condition(self.config.channels, 4*self.config.channels, self.config.num_classes)
+
+    def block(self, c_in, c_out, attend): # one of the blocks, with or without attention
+        c = self.config
+        return Block(c_in, c_out, 4*c.channels, c.dropout, c.heads*attend)
+
     def forward(self,
         x:torch.Tensor, # noisy images x_t `[B, in_channels, image_size, image_size]`
         t:torch.Tensor, # times `[B]`, int64, 1 … T
         y:torch.Tensor|None=None, # labels `[B]`, int64; num_classes: no class; required in training
     ) -> torch.Tensor: # the prediction `[B, out_channels, image_size, image_size]`, dtype of `x`
-        _check_inputs(self, x, t, y)
+        _check_inputs(self.config, x, t)
+        self.cond.check(x, y)
         emb, kept = self.cond(t, y), [h := self.conv_in(x.to(self.conv_in.weight.dtype))]
         for layer in self.down: kept.append(h := layer(h, emb))
         for layer in self.mid: h = layer(h, emb)
@@ -253,30 +269,24 @@ class UNet(nn.Module):
         return self.conv_out(F.silu(self.norm_out(h))).to(x.dtype)
 
 # %% ../nbs/08_unet.ipynb #501323aa
-def _check_inputs(net, x, t, y):
-    c = net.config
+def _check_inputs(c, x, t):
     shape = (c.in_channels, c.image_size, c.image_size)
     if not x.is_floating_point():
         raise TypeError(f"x has dtype {x.dtype}: must be floating point, images in [-1, 1]")
     if tuple(x.shape[1:]) != shape:
         raise ValueError(f"x has shape {tuple(x.shape)}: must be [B, {', '.join(map(str, shape))}]")
-    for name, value, least, most in (('t', t, 1, None), ('y', y, 0, c.num_classes)):
-        if value is None and name == 'y': continue
-        if not isinstance(value, torch.Tensor):
-            raise TypeError(f"{name} is a {type(value).__name__}: must be an int64 tensor [B]")
-        if value.dtype != torch.int64:
-            raise TypeError(f"{name} has dtype {value.dtype}: must be int64")
-        if tuple(value.shape) != (len(x),):
-            raise ValueError(f"{name} has shape {tuple(value.shape)}: must be [B] = ({len(x)},)")
-        if name == 'y' and most is None:
-            raise ValueError("y was given, but the network was made with num_classes=None")
-        if value.device.type != 'cpu': continue                 # looking would mean waiting
-        if (value < least).any() or most is not None and (value > most).any():
-            raise ValueError(f"{name} lies in {value.min()} … {value.max()}: must be {least} … "
-                             + ("T" if most is None else f"{most}, the last for no class"))
-    if y is None and c.num_classes is not None and net.training:
-        raise ValueError(f"y is missing: in training, a network with {c.num_classes} classes needs "
-                         f"labels ({c.num_classes} for no class)")
+    _check_numbers('t', t, x, 1, None, "T")
+
+def _check_numbers(name, value, x, least, most, end):
+    if not isinstance(value, torch.Tensor):
+        raise TypeError(f"{name} is a {type(value).__name__}: must be an int64 tensor [B]")
+    if value.dtype != torch.int64:
+        raise TypeError(f"{name} has dtype {value.dtype}: must be int64")
+    if tuple(value.shape) != (len(x),):
+        raise ValueError(f"{name} has shape {tuple(value.shape)}: must be [B] = ({len(x)},)")
+    if value.device.type != 'cpu' or torch.compiler.is_compiling(): return    # looking would wait
+    if (value < least).any() or most is not None and (value > most).any():
+        raise ValueError(f"{name} lies in {value.min()} … {value.max()}: must be {least} … {end}")
 
 # %% ../nbs/08_unet.ipynb #31d8a6a6
 def forward_flops(
