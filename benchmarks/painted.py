@@ -2,10 +2,12 @@
 """Trains the models of chapters 17 to 19 in the painted world. Each part writes ddpm_lit/assets/painted_PART.safetensors, and its
 scores, seconds and command to results/painted.json. On a GPU the same command trains a larger model for longer.
 `vae`: pictures to latents and back. `weights`: the same for fewer steps and several weights of the KL; writes no model."""
-import argparse, tempfile, time
+import argparse, random, tempfile, time
 from pathlib import Path
 import torch
-from ddpm_lit.latent import VAE, Judge, PaintedWorld, draw_scenes, load_vae, save_vae, scores, train_vae, unit_scale, vae_terms
+from ddpm_lit.latent import VAE, Judge, PaintedWorld, draw_scenes, load_vae, paintings, save_vae, scores, train_vae, unit_scale, vae_terms
+from ddpm_lit.text import TextConfig, TextTrainer, TextUNet, alignment, captions, load_painter, save_painter
+from ddpm_lit.training import TrainConfig
 from measure import ROOT, command, keep, record
 
 
@@ -74,9 +76,36 @@ def weights(args, path, head):
         print(beta, found, flush=True)
         keep(path, 'weights', f'{beta:g}', dict(beta=beta, steps=args.steps, seconds=round(seconds, 1), scale=vae.scale, channels=channels, **found), head)
 
-PARTS = dict(vae=vae, weights=weights)
-SIZES = dict(vae=dict(cpu=dict(width=32, steps=2500), cuda=dict(width=64, steps=20_000)),
-             weights=dict(cpu=dict(width=32, steps=300), cuda=dict(width=64, steps=5000)))
+def reader(args, pooled=False):
+    "A network that paints from words, and the processor seconds of its training."
+    torch.manual_seed(args.seed)
+    config = TrainConfig(model=TextConfig(channels=args.width, pooled=pooled), steps=args.steps, lr=2e-3, warmup=200, batch_size=args.batch,
+                         log_every=200, checkpoint_every=10**9, seed=args.seed)
+    rng, generator, start = random.Random(args.seed), torch.Generator().manual_seed(args.seed), time.process_time()
+    loader = paintings(PaintedWorld('train'), args.batch, generator, label=lambda scenes: captions(scenes, rng, empty=.1), pairs=.65)
+    trainer = TextTrainer(config, TextUNet(config.model), loader, load_vae(device=args.device), device=args.device)
+    def each():
+        if trainer.n % 200 == 0: print(f"{trainer.n} steps: loss {trainer.rows[-1]['loss']:.4f}, {time.process_time() - start:.0f} s", flush=True)
+        if trainer.n % 2000 == 0: save_painter(trainer.average.model, f'{args.file}.part')
+    trainer.fit(progress=False, each=each)
+    return trainer.average.model, time.process_time() - start
+
+def text(args, path, head, pooled=False):
+    model, seconds = reader(args, pooled)
+    save_painter(model, args.file, command=head['command'])
+    found = {f"{'pairs' if pairs else 'alone'}, {'seen' if seen else 'unseen'}": alignment(args.n, 3., 30, seen, pairs, painter=load_painter(args.file))
+             for pairs in (0., 1.) for seen in (True, False)}
+    for k, v in found.items(): print(k, v)
+    keep(path, 'text', 'pooled' if pooled else 'text', dict(steps=args.steps, seconds=round(seconds, 1),
+         parameters=sum(p.numel() for p in model.parameters()), guidance=3., n=args.n, **found), head)
+
+def pooled(args, path, head): text(args, path, head, pooled=True)
+
+PARTS = dict(vae=vae, weights=weights, text=text, pooled=pooled)
+SIZES = dict(vae=dict(cpu=dict(width=32, steps=2500, n=2000), cuda=dict(width=64, steps=20_000, n=2000)),
+             weights=dict(cpu=dict(width=32, steps=300, n=2000), cuda=dict(width=64, steps=5000, n=2000)),
+             text=dict(cpu=dict(width=64, steps=9000, batch=64, n=500), cuda=dict(width=128, steps=40_000, batch=256, n=500)),
+             pooled=dict(cpu=dict(width=64, steps=9000, batch=64, n=500), cuda=dict(width=128, steps=40_000, batch=256, n=500)))
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
@@ -84,11 +113,12 @@ def main():
     parser.add_argument('--device', default='cpu', help='cpu or cuda')
     parser.add_argument('--seed', default=0, type=int, help='of weights, pictures and noise')
     parser.add_argument('--steps', type=int, help='of the training; without it, what suits the device')
-    parser.add_argument('--width', type=int, help='of the VAE; without it, what suits the device')
+    parser.add_argument('--width', type=int, help='channels of the model; without it, what suits the device')
+    parser.add_argument('--batch', type=int, help='pictures a step; without it, what suits the device')
     parser.add_argument('--latent', default=8, type=int, help='channels of the latents')
     parser.add_argument('--beta', default=1e-3, type=float, help='weight of the KL')
     parser.add_argument('--betas', default=[1e-4, 1e-3, 1e-2, 1e-1], type=float, nargs='+', help='for `weights`')
-    parser.add_argument('--n', default=2000, type=int, help='pictures of each kind to be scored')
+    parser.add_argument('--n', type=int, help='pictures of each kind to be scored')
     parser.add_argument('--file', help='where the model goes (ddpm_lit/assets/painted_PART.safetensors)')
     parser.add_argument('--out', help='where the JSON goes (results/painted.json)')
     parser.add_argument('--quick', action='store_true', help='seconds instead of minutes; writes nothing unless --out or --file is given')

@@ -49,7 +49,7 @@ def caption(
     words, ground = thing(0), article(list(COLOURS)[scene.grounds])
     if scene.layouts:
         other, (ahead, behind) = thing(1), RELATIONS[scene.layouts - 1]
-        one_first = rng.random() < .5
+        one_first = rng.random() < .75
         words = f'{words} {ahead} {other}' if one_first else f'{other} {behind} {words}'
     form, name = rng.random(), rng.choice(('ground', 'background'))
     if form < .6: return f'{words} on {ground} {name}'
@@ -105,7 +105,7 @@ class TextEncoder(nn.Module):
         length:int=LENGTH, # places of a caption
     ):
         super().__init__()
-        self.word, self.place = nn.Embedding(words, d), nn.Parameter(.02*torch.randn(length, d))
+        self.word, self.place = nn.Embedding(words, d), nn.Parameter(torch.randn(length, d))
         self.layers = nn.Sequential(*[TextLayer(d) for _ in range(layers)])
         self.norm = nn.LayerNorm(d)
 
@@ -160,11 +160,23 @@ class ContextConfig(UNetConfig):
     mults:tuple = (1, 1)
     blocks:int = 2
     attn:tuple = (8, 4)
-    heads:int = 2
+    heads:int = 4
     d:int = 96 # width of the context
+
+class Placed(nn.Conv2d):
+    "A convolution that adds a learned map: what follows knows where it is in the picture."
+    def __init__(self, c_in, c_out, side):
+        super().__init__(c_in, c_out, 3, padding=1)
+        self.place = nn.Parameter(.3*torch.randn(c_out, side, side))
+
+    def forward(self, x): return super().forward(x) + self.place
 
 class ContextUNet(UNet):
     "A U-Net whose attention blocks look at `[B, M, d]`; a subclass makes it, in `condition`."
+    def __init__(self, config):
+        super().__init__(config)
+        self.conv_in = Placed(config.in_channels, config.channels, config.image_size)
+
     def block(self, c_in, c_out, attend):
         c = self.config
         return ContextBlock(c_in, c_out, 4*c.channels, c.dropout, c.heads*attend, c.d)
