@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['NAMES', 'RELATIONS', 'WORDS', 'LENGTH', 'article', 'caption', 'tokenize', 'TextLayer', 'TextEncoder',
-           'CrossAttention', 'ContextBlock', 'ContextConfig', 'ContextUNet', 'TextCondition', 'TextConfig', 'TextUNet',
-           'captions', 'TextTrainer', 'Painter', 'save_painter', 'load_painter', 'paint', 'alignment', 'of_ceiling',
-           'attention_maps', 'varied', 'write_painting', 'main', 'command']
+           'CrossAttention', 'ContextBlock', 'ContextConfig', 'Placed', 'ContextUNet', 'TextCondition', 'TextConfig',
+           'TextUNet', 'captions', 'TextTrainer', 'Painter', 'save_painter', 'load_painter', 'paint', 'alignment',
+           'of_ceiling', 'attention_maps', 'varied', 'write_painting', 'main', 'command']
 
 # %% ../nbs/18_text.ipynb #bde85faa
 import json, math, random, re
@@ -29,7 +29,7 @@ from .guidance import Guided
 from .latent import (COLOURS, Judge, LatentTrainer, Scenes, VAE, draw_scenes, load_vae,
                              scores)
 
-# %% ../nbs/18_text.ipynb #539a7c4f
+# %% ../nbs/18_text.ipynb #e9e9484c
 NAMES = (('t-shirt', 'tee'), ('trousers', 'pants'), ('pullover', 'sweater'), ('dress', 'gown'),
          ('coat', 'jacket'), ('sandal',), ('shirt', 'blouse'), ('sneaker', 'trainer'),
          ('bag', 'handbag'), ('boot',))                     # of the garments 0 … 9
@@ -79,7 +79,7 @@ def _nearest(word):
     near = get_close_matches(word, WORDS[1:], cutoff=.5)
     return f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(WORDS[1:])}"
 
-# %% ../nbs/18_text.ipynb #128d2644
+# %% ../nbs/18_text.ipynb #ca9c465d
 class TextLayer(nn.Module):
     "One layer of a transformer: Eq. (18.1); Vaswani et al. 2017, normalised first."
     def __init__(self,
@@ -139,7 +139,7 @@ class CrossAttention(nn.Module):
         k, _ = self.keys_values(context)
         return attend(self.queries(x), k, torch.eye(k.shape[2]).to(k).expand(*k.shape[:2], -1, -1))
 
-# %% ../nbs/18_text.ipynb #86c8fc84
+# %% ../nbs/18_text.ipynb #cd531614
 class ContextBlock(Block):
     "A block of the U-Net which, if it has attention, attends to a context, too."
     def __init__(self, c_in, c_out, emb, dropout=0., heads=0, d=96):
@@ -164,7 +164,7 @@ class ContextConfig(UNetConfig):
     d:int = 96 # width of the context
 
 class Placed(nn.Conv2d):
-    "A convolution that adds a learned map: what follows knows where it is in the picture."
+    "A 3×3 convolution that adds a learned map: what follows knows where in the picture it is."
     def __init__(self, c_in, c_out, side):
         super().__init__(c_in, c_out, 3, padding=1)
         self.place = nn.Parameter(.3*torch.randn(c_out, side, side))
@@ -354,7 +354,7 @@ def of_ceiling(
     (p, dp), (c, dc) = share, ceiling
     return p/c, math.sqrt(dp**2 + (p/c*dc)**2)/c
 
-# %% ../nbs/18_text.ipynb #e11a7523
+# %% ../nbs/18_text.ipynb #c7da480b
 @torch.no_grad()
 def attention_maps(
     model,  # ContextUNet
@@ -373,7 +373,7 @@ def attention_maps(
         for h in hooks: h.remove()
     return torch.stack(seen).mean(0).mT.unflatten(2, x.shape[2:])
 
-# %% ../nbs/18_text.ipynb #8120b530
+# %% ../nbs/18_text.ipynb #a957ebd6
 def varied(
     shape,         # of the latents of one picture, (C, H, W)
     k,             # number of the picture, 1, 2, …
@@ -387,7 +387,7 @@ def varied(
     fresh, _ = start_noise(shape, rows, f'{seed} near {k}', device)
     return math.cos(angle)*old + math.sin(angle)*fresh
 
-# %% ../nbs/18_text.ipynb #9cc80dae
+# %% ../nbs/18_text.ipynb #a8a605ee
 def write_painting(
     prompt,        # and the others as in `paint`
     out=None,      # new folder; None: paintings/THE-WORDS
@@ -408,7 +408,7 @@ def write_painting(
     usual = Path('paintings')/('-'.join(re.findall(r'[\w-]+', prompt)) or 'no-words')
     return new_folder(out or usual, fill, number=out is None)
 
-# %% ../nbs/18_text.ipynb #dbb39107
+# %% ../nbs/18_text.ipynb #90326667
 def main(
     prompt:str,          # such as "a red sneaker on a blue ground"
     n:int=4,             # number of pictures
