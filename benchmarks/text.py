@@ -13,16 +13,16 @@ from ddpm_lit.text import alignment, load_painter, paint
 from ddpm_lit.viz import to_float
 from measure import ROOT, commit
 
-WEIGHTS, STEPS, BEST = (1., 2., 3., 4., 6., 8.), (5, 10, 20, 50), 3.
+WEIGHTS, STEPS, BEST = (1., 2., 3., 4., 6.), (5, 10, 50), 3.
 
 def jobs(models):
     "Settings, the most wanted first."
-    row = lambda model, pairs, seen, guidance, steps=30: dict(model=model, pairs=pairs, seen=seen, guidance=guidance, steps=steps)
-    yield from (row(m, p, False, BEST) for p in (0., 1.) for m in models)
-    yield from (row(m, 1., False, w) for w in WEIGHTS for m in models)
-    yield from (row('tokens', 0., s, w) for w in WEIGHTS for s in (False, True))
+    row = lambda model, pairs, seen, guidance, steps=20: dict(model=model, pairs=pairs, seen=seen, guidance=guidance, steps=steps)
+    yield from (row('tokens', p, s, BEST) for s in (False, True) for p in (0., 1.))
+    yield from (row('tokens', p, False, w) for w in WEIGHTS for p in (1., 0.))
     yield from (row('tokens', p, False, BEST, n) for n in STEPS for p in (0., 1.))
-    yield from (row('tokens', 1., True, w) for w in WEIGHTS)
+    yield from (row('tokens', 0., True, w) for w in WEIGHTS)
+    if 'pooled' in models: yield from (row('pooled', p, False, w) for p in (1., 0.) for w in WEIGHTS)
 
 def ceiling(n, what, seen, pairs):
     "What the judge reads in test pictures, or in what the VAE makes of them."
@@ -73,7 +73,7 @@ def main():
         result['rows'].append(job | dict(scores=found, cpu_seconds=round(time.process_time() - begun, 1)))
         keep(job, {k: round(v[0], 3) for k, v in found.items()})
     if 'wordless' not in result and time.perf_counter() - start <= a.limit:
-        result['wordless'] = wordless(a.n, 30)
+        result['wordless'] = wordless(a.n, 20)
         keep(result['wordless'])
 
 if __name__ == '__main__': main()

@@ -29,7 +29,7 @@ from .guidance import Guided
 from .latent import (COLOURS, Judge, LatentTrainer, Scenes, VAE, draw_scenes, load_vae,
                              scores)
 
-# %% ../nbs/18_text.ipynb #e9e9484c
+# %% ../nbs/18_text.ipynb #0722c2fc
 NAMES = (('t-shirt', 'tee'), ('trousers', 'pants'), ('pullover', 'sweater'), ('dress', 'gown'),
          ('coat', 'jacket'), ('sandal',), ('shirt', 'blouse'), ('sneaker', 'trainer'),
          ('bag', 'handbag'), ('boot',))                     # of the garments 0 … 9
@@ -38,19 +38,20 @@ RELATIONS = (('left of', 'right of'), ('above', 'below'))   # of the layouts 1 a
 def article(words): return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
 
 def caption(
-    scene,  # Scenes of one picture, such as `scenes[3]`
-    rng,    # random.Random
+    scene,      # Scenes of one picture, such as `scenes[3]`
+    rng,        # random.Random
+    ahead=.75,  # of two garments, how often the left or the upper one is named first
 )->str:
-    "Say what a picture shows; who draws again gets other words for the same."
+    "Say what a picture shows; drawn again, it says the same in other words."
     def thing(k):
         name = rng.choice(NAMES[scene.garments[k]])
         words = f'{list(COLOURS)[scene.colours[k]]} {name}'
         return words if name in NAMES[1] else article(words)         # "red trousers", no article
     words, ground = thing(0), article(list(COLOURS)[scene.grounds])
     if scene.layouts:
-        other, (ahead, behind) = thing(1), RELATIONS[scene.layouts - 1]
-        one_first = rng.random() < .75
-        words = f'{words} {ahead} {other}' if one_first else f'{other} {behind} {words}'
+        other, (forth, back) = thing(1), RELATIONS[scene.layouts - 1]
+        one_first = rng.random() < ahead
+        words = f'{words} {forth} {other}' if one_first else f'{other} {back} {words}'
     form, name = rng.random(), rng.choice(('ground', 'background'))
     if form < .6: return f'{words} on {ground} {name}'
     if form < .8: return f'{words} on {ground.split()[1]}'
@@ -139,7 +140,7 @@ class CrossAttention(nn.Module):
         k, _ = self.keys_values(context)
         return attend(self.queries(x), k, torch.eye(k.shape[2]).to(k).expand(*k.shape[:2], -1, -1))
 
-# %% ../nbs/18_text.ipynb #cd531614
+# %% ../nbs/18_text.ipynb #4de290f9
 class ContextBlock(Block):
     "A block of the U-Net which, if it has attention, attends to a context, too."
     def __init__(self, c_in, c_out, emb, dropout=0., heads=0, d=96):
@@ -151,6 +152,7 @@ class ContextBlock(Block):
         x = super().forward(x, emb)
         return x if self.cross is None else self.cross(x, context)
 
+# %% ../nbs/18_text.ipynb #dcd2a50d
 @dataclass(frozen=True)
 class ContextConfig(UNetConfig):
     "The shape of a `ContextUNet`: that of a `UNet` for latents, and the width of the context."
@@ -181,7 +183,7 @@ class ContextUNet(UNet):
         c = self.config
         return ContextBlock(c_in, c_out, 4*c.channels, c.dropout, c.heads*attend, c.d)
 
-# %% ../nbs/18_text.ipynb #8112f3b2
+# %% ../nbs/18_text.ipynb #9cdde528
 class TextCondition(Condition):
     "The time as a vector, and a caption as the context that every block looks at."
     def __init__(self,
@@ -213,7 +215,7 @@ class TextUNet(ContextUNet):
         c = self.config
         return TextCondition(c.channels, 4*c.channels, c.d, c.layers, c.pooled)
 
-# %% ../nbs/18_text.ipynb #4d49c4fd
+# %% ../nbs/18_text.ipynb #02092e33
 def _check_tokens(x, y, training):
     if y is None:
         if training: raise ValueError("y is missing: in training, give tokens (0s for no words)")
@@ -225,14 +227,15 @@ def _check_tokens(x, y, training):
     if y.device.type == 'cpu' and ((y < 0) | (y >= len(WORDS))).any():   # else looking would wait
         raise ValueError(f"y lies in {y.min()} … {y.max()}: must be 0 … {len(WORDS) - 1}")
 
-# %% ../nbs/18_text.ipynb #51a7c2a5
+# %% ../nbs/18_text.ipynb #bd6fa62b
 def captions(
     scenes,    # Scenes of N pictures
     rng,       # random.Random
     empty=0.,  # share of captions replaced by the empty one
+    **how,     # `ahead` of `caption`
 )->torch.Tensor: # int64 `[N, LENGTH]`
     "A caption for each scene, as tokens."
-    return torch.stack([tokenize('' if rng.random() < empty else caption(scenes[i], rng))
+    return torch.stack([tokenize('' if rng.random() < empty else caption(scenes[i], rng, **how))
                         for i in range(len(scenes))])
 
 class TextTrainer(LatentTrainer):
@@ -242,12 +245,17 @@ class TextTrainer(LatentTrainer):
         loss = ddpm_loss(self.model, self.schedule, x, t, noise, c.prediction, y=y)
         return loss*loss_weight(self.schedule, t, c.prediction, c.gamma).to(loss)
 
-# %% ../nbs/18_text.ipynb #c7fc30f9
+# %% ../nbs/18_text.ipynb #ac3d7874
 @dataclass
 class Painter:
     "A network that reads, and the VAE of the latents that it paints."
     denoise: Denoiser  # its model takes tokens as `y`; it does not clip, as latents have no limits
     vae: VAE
+
+    @property
+    def shape(self):   # of the latents of one picture
+        c = self.denoise.model.config
+        return c.in_channels, c.image_size, c.image_size
 
     def guided(self,
         w,            # weight, see `Guided`
@@ -281,12 +289,23 @@ def load_painter(
     schedule = NoiseSchedule.cosine(1000).to(device)
     return Painter(Denoiser(model, schedule, 'v', clip=False), load_vae(device=device))
 
-# %% ../nbs/18_text.ipynb #4bde9332
+# %% ../nbs/18_text.ipynb #40089cf6
+def _chain(painter, denoise, rows, steps, seed, init, strength, vary, y):
+    "The sampler's steps for some of the pictures."
+    device = denoise.schedule.betas.device
+    z, gens = start_noise(painter.shape, rows, seed, device)
+    if vary is not None: z = varied(painter.shape, vary, rows, seed, device)
+    if init is None: return ddim(denoise, z, steps, y=y)
+    z, T = painter.vae.latents(init.to(device), gens), denoise.schedule.T
+    k, t = max(1, round(strength*steps)), max(1, round(strength*T))
+    return image_to_image(denoise, z, t, k, generator=gens, y=y)
+
+# %% ../nbs/18_text.ipynb #9f68b0a5
 def paint(
     prompt,        # a caption, or a list of captions, one for each picture
     n=4,           # pictures of one caption
     guidance=3.,   # w of Eq. (18.6): 0 ignores the words, 1 follows them, above 1 insists
-    steps=30,      # of DDIM
+    steps=20,      # of DDIM
     seed=0,        # picture i depends on `seed` and i alone
     negative='',   # a caption to steer away from
     init=None,     # pictures to start from, `[3, 32, 32]` or `[n, 3, 32, 32]` in [-1, 1]
@@ -297,55 +316,52 @@ def paint(
     batch=250,     # pictures at a time
 )->torch.Tensor:   # uint8 `[n, 3, 32, 32]`
     "Pictures of what the words say."
-    y = torch.stack([tokenize(p) for p in ([prompt]*n if isinstance(prompt, str) else prompt)])
-    _check_painting(len(y), strength, init, vary)
-    painter, done = painter or load_painter(), []
-    denoise, net = painter.guided(guidance, negative), painter.denoise.model.config
-    shape, device = (net.in_channels, *[net.image_size]*2), denoise.schedule.betas.device
-    for rows in torch.arange(len(y)).split(batch):
-        z, gens = start_noise(shape, rows.tolist(), seed, device)
-        if vary is not None: z = varied(shape, vary, rows.tolist(), seed, device)
-        words = dict(y=y[rows].to(device))
-        if init is None: chain = ddim(denoise, z, steps, **words)
-        else:
-            start = painter.vae.latents(init.expand(len(y), -1, -1, -1)[rows].to(device), gens)
-            k, t = (max(1, round(strength*s)) for s in (steps, denoise.schedule.T))
-            chain = image_to_image(denoise, start, t, min(k, t), generator=gens, **words)
-        for s, z, z0 in chain:
+    prompts = [prompt]*n if isinstance(prompt, str) else list(prompt)
+    _check_painting(n := len(prompts), strength, init, vary)
+    y, painter, done = torch.stack([tokenize(p) for p in prompts]), painter or load_painter(), []
+    denoise = painter.guided(guidance, negative)
+    for rows in torch.arange(n).split(batch):
+        start = None if init is None else init.expand(n, -1, -1, -1)[rows]
+        words = y[rows].to(denoise.schedule.betas.device)
+        how = painter, denoise, rows.tolist(), steps, seed, start, strength, vary, words
+        for s, z, z0 in _chain(*how):
             if each: each(s, z, z0)
         done.append(to_uint8(painter.vae.pictures(z)).cpu())
-    return torch.cat(done)
+    return torch.cat(done).contiguous()
 
-# %% ../nbs/18_text.ipynb #22399310
+# %% ../nbs/18_text.ipynb #c1caf536
 def _check_painting(n, strength, init, vary):
     if n < 1: raise ValueError(f"prompt and n ask for {n} pictures: at least 1 is needed")
-    if not 0 < strength <= 1: raise ValueError(f"strength must be above 0 and at most 1, got {strength}")
+    if not 0 < strength <= 1:
+        raise ValueError(f"strength must be above 0 and at most 1, got {strength}")
     if vary is not None and (not isinstance(vary, int) or vary < 1):
         raise ValueError(f"vary must be the number of a picture, 1, 2, …, got {vary!r}")
     if vary is not None and init is not None: raise ValueError("vary and init exclude each other")
     if init is None: return
     if not isinstance(init, torch.Tensor) or not init.is_floating_point():
-        raise TypeError(f"init must be a float tensor in [-1, 1], got {getattr(init, 'dtype', type(init))}")
+        got = getattr(init, 'dtype', type(init).__name__)
+        raise TypeError(f"init must be a float tensor in [-1, 1], got {got}")
     if init.shape not in ((3, 32, 32), (1, 3, 32, 32), (n, 3, 32, 32)):
         raise ValueError(f"init must be [3, 32, 32] or [{n}, 3, 32, 32], got {list(init.shape)}")
 
-# %% ../nbs/18_text.ipynb #f3007408
+# %% ../nbs/18_text.ipynb #d802f9a7
 def alignment(
     n,              # pictures, each of a caption of its own
     guidance=3.,    # and the others as in `paint`
-    steps=30,
+    steps=20,
     seen=True,      # combinations of garment, colour and ground from training, or held-out ones
     pairs=0.,       # share of scenes with two garments
     seed=0,
     painter=None,
 )->dict:            # name -> (share, its standard error), see `scores` in chapter 17
     "How often the pictures show what the captions say."
-    asked, rng = draw_scenes(n, seen, pairs, torch.Generator().manual_seed(seed)), random.Random(seed)
+    asked = draw_scenes(n, seen, pairs, torch.Generator().manual_seed(seed))
+    rng = random.Random(seed)
     words = [caption(asked[i], rng) for i in range(n)]
     x = paint(words, guidance=guidance, steps=steps, seed=seed, painter=painter)
     return scores(asked, Judge()(to_float(x)))
 
-# %% ../nbs/18_text.ipynb #f698c697
+# %% ../nbs/18_text.ipynb #4efd7d9c
 def of_ceiling(
     share,    # (p, its standard error)
     ceiling,  # (c, its standard error), c > 0
@@ -354,7 +370,7 @@ def of_ceiling(
     (p, dp), (c, dc) = share, ceiling
     return p/c, math.sqrt(dp**2 + (p/c*dc)**2)/c
 
-# %% ../nbs/18_text.ipynb #c7da480b
+# %% ../nbs/18_text.ipynb #03674a5d
 @torch.no_grad()
 def attention_maps(
     model,  # ContextUNet
@@ -373,7 +389,7 @@ def attention_maps(
         for h in hooks: h.remove()
     return torch.stack(seen).mean(0).mT.unflatten(2, x.shape[2:])
 
-# %% ../nbs/18_text.ipynb #a957ebd6
+# %% ../nbs/18_text.ipynb #516e5fd5
 def varied(
     shape,         # of the latents of one picture, (C, H, W)
     k,             # number of the picture, 1, 2, …
@@ -382,12 +398,12 @@ def varied(
     device='cpu',
     angle=.5,      # φ: 0 changes nothing, π/2 everything
 ):                 # `[B, C, H, W]`
-    "Noise near that of picture number k: Eq. (18.10)."
+    "Noise near that of picture number k: Eq. (18.11)."
     old, _ = start_noise(shape, [k - 1]*len(rows), seed, device)
     fresh, _ = start_noise(shape, rows, f'{seed} near {k}', device)
     return math.cos(angle)*old + math.sin(angle)*fresh
 
-# %% ../nbs/18_text.ipynb #a8a605ee
+# %% ../nbs/18_text.ipynb #7e7c397d
 def write_painting(
     prompt,        # and the others as in `paint`
     out=None,      # new folder; None: paintings/THE-WORDS
@@ -408,12 +424,12 @@ def write_painting(
     usual = Path('paintings')/('-'.join(re.findall(r'[\w-]+', prompt)) or 'no-words')
     return new_folder(out or usual, fill, number=out is None)
 
-# %% ../nbs/18_text.ipynb #90326667
+# %% ../nbs/18_text.ipynb #ef24188e
 def main(
     prompt:str,          # such as "a red sneaker on a blue ground"
     n:int=4,             # number of pictures
     guidance:float=3.,   # 0 ignores the words, 1 follows them, above 1 insists
-    steps:int=30,        # of DDIM
+    steps:int=20,        # of DDIM
     seed:int=0,          # picture number i depends on the seed and i alone
     negative:str='',     # words to steer away from
     init:str=None,       # image file to start from [noise]
