@@ -245,7 +245,7 @@ class TextTrainer(LatentTrainer):
         loss = ddpm_loss(self.model, self.schedule, x, t, noise, c.prediction, y=y)
         return loss*loss_weight(self.schedule, t, c.prediction, c.gamma).to(loss)
 
-# %% ../nbs/18_text.ipynb #ac3d7874
+# %% ../nbs/18_text.ipynb #0af1d215
 @dataclass
 class Painter:
     "A network that reads, and the VAE of the latents that it paints."
@@ -266,6 +266,7 @@ class Painter:
         model = autocast(d.schedule.betas.device)(d.model)
         return Guided(model, d.schedule, d.prediction, False, w, tokenize(negative))
 
+# %% ../nbs/18_text.ipynb #091beaa1
 def save_painter(
     model,    # TextUNet
     path,     # safetensors file to write
@@ -289,7 +290,7 @@ def load_painter(
     schedule = NoiseSchedule.cosine(1000).to(device)
     return Painter(Denoiser(model, schedule, 'v', clip=False), load_vae(device=device))
 
-# %% ../nbs/18_text.ipynb #40089cf6
+# %% ../nbs/18_text.ipynb #cce3d6ba
 def _chain(painter, denoise, rows, steps, seed, init, strength, vary, y):
     "The sampler's steps for some of the pictures."
     device = denoise.schedule.betas.device
@@ -300,7 +301,7 @@ def _chain(painter, denoise, rows, steps, seed, init, strength, vary, y):
     k, t = max(1, round(strength*steps)), max(1, round(strength*T))
     return image_to_image(denoise, z, t, k, generator=gens, y=y)
 
-# %% ../nbs/18_text.ipynb #9f68b0a5
+# %% ../nbs/18_text.ipynb #d08e68d2
 def paint(
     prompt,        # a caption, or a list of captions, one for each picture
     n=4,           # pictures of one caption
@@ -329,7 +330,7 @@ def paint(
         done.append(to_uint8(painter.vae.pictures(z)).cpu())
     return torch.cat(done).contiguous()
 
-# %% ../nbs/18_text.ipynb #c1caf536
+# %% ../nbs/18_text.ipynb #4a03a1d8
 def _check_painting(n, strength, init, vary):
     if n < 1: raise ValueError(f"prompt and n ask for {n} pictures: at least 1 is needed")
     if not 0 < strength <= 1:
@@ -344,7 +345,7 @@ def _check_painting(n, strength, init, vary):
     if init.shape not in ((3, 32, 32), (1, 3, 32, 32), (n, 3, 32, 32)):
         raise ValueError(f"init must be [3, 32, 32] or [{n}, 3, 32, 32], got {list(init.shape)}")
 
-# %% ../nbs/18_text.ipynb #d802f9a7
+# %% ../nbs/18_text.ipynb #82e921f2
 def alignment(
     n,              # pictures, each of a caption of its own
     guidance=3.,    # and the others as in `paint`
@@ -361,7 +362,7 @@ def alignment(
     x = paint(words, guidance=guidance, steps=steps, seed=seed, painter=painter)
     return scores(asked, Judge()(to_float(x)))
 
-# %% ../nbs/18_text.ipynb #4efd7d9c
+# %% ../nbs/18_text.ipynb #9bbb8fb0
 def of_ceiling(
     share,    # (p, its standard error)
     ceiling,  # (c, its standard error), c > 0
@@ -370,7 +371,7 @@ def of_ceiling(
     (p, dp), (c, dc) = share, ceiling
     return p/c, math.sqrt(dp**2 + (p/c*dc)**2)/c
 
-# %% ../nbs/18_text.ipynb #03674a5d
+# %% ../nbs/18_text.ipynb #8fe6b43c
 @torch.no_grad()
 def attention_maps(
     model,  # ContextUNet
@@ -389,7 +390,7 @@ def attention_maps(
         for h in hooks: h.remove()
     return torch.stack(seen).mean(0).mT.unflatten(2, x.shape[2:])
 
-# %% ../nbs/18_text.ipynb #516e5fd5
+# %% ../nbs/18_text.ipynb #054be555
 def varied(
     shape,         # of the latents of one picture, (C, H, W)
     k,             # number of the picture, 1, 2, …
@@ -403,7 +404,7 @@ def varied(
     fresh, _ = start_noise(shape, rows, f'{seed} near {k}', device)
     return math.cos(angle)*old + math.sin(angle)*fresh
 
-# %% ../nbs/18_text.ipynb #7e7c397d
+# %% ../nbs/18_text.ipynb #db1f5bca
 def write_painting(
     prompt,        # and the others as in `paint`
     out=None,      # new folder; None: paintings/THE-WORDS
@@ -424,7 +425,7 @@ def write_painting(
     usual = Path('paintings')/('-'.join(re.findall(r'[\w-]+', prompt)) or 'no-words')
     return new_folder(out or usual, fill, number=out is None)
 
-# %% ../nbs/18_text.ipynb #ef24188e
+# %% ../nbs/18_text.ipynb #ca722f24
 def main(
     prompt:str,          # such as "a red sneaker on a blue ground"
     n:int=4,             # number of pictures
