@@ -1,17 +1,15 @@
 #!/usr/bin/env python3
 """Diffusion in the latents of the VAE against diffusion in pixels, on painted pictures: `Trainer` and `LatentTrainer` with the
 same settings, U-Nets of nearly equal size, trained for the same processor time (`--budgets`, in seconds; each run has a learning
-rate that falls to zero in its own time) and scored by the Fréchet distance of 1,000 pictures. `--kinds` also knows `big` and
-`small`: latents 5.49 times too large and too small; and `moved`: latents 5.49 times too large with the noise schedule moved by
-the same factor. `real` scores what the VAE makes of real pictures. Goes to results/painted.json, part `latent`, run by run; what
+rate that falls to zero in its own time) and scored by the Fréchet distance of 1,000 pictures. The kind `real` scores what the VAE makes of real pictures. Goes to results/painted.json, part `latent`, run by run; what
 is there is not measured again, and several calls may share the file. The longest run of the first seed leaves 16 of its pictures in
 nbs/17_KIND.png."""
-import argparse, copy, json, time
+import argparse, json, time
 from dataclasses import asdict, replace
 from pathlib import Path
 import torch
 from ddpm_lit.evaluation import compare, features
-from ddpm_lit.latent import LatentTrainer, PaintedWorld, draw_scenes, load_vae, paintings, shifted
+from ddpm_lit.latent import LatentTrainer, PaintedWorld, draw_scenes, load_vae, paintings
 from ddpm_lit.sampling import sample
 from ddpm_lit.training import TrainConfig, Trainer
 from ddpm_lit.unet import UNet, UNetConfig, forward_flops
@@ -20,7 +18,6 @@ from measure import ROOT, command, keep, record
 
 PIXELS = UNetConfig(image_size=32, in_channels=3, channels=32, mults=(1, 1, 2, 3), blocks=1, attn=(8,))
 LATENTS = UNetConfig(image_size=8, in_channels=8, channels=64, mults=(1, 1), blocks=2, attn=(8, 4), heads=2)
-FACTOR = dict(latent=1., big=5.49, small=1/5.49, moved=5.49)
 
 
 def trainer_of(kind, steps, seed, vae, device):
@@ -30,11 +27,7 @@ def trainer_of(kind, steps, seed, vae, device):
     loader = paintings(PaintedWorld('train'), config.batch_size, torch.Generator().manual_seed(seed))
     loader = ((x.to(device), y.to(device)) for x, y in loader)
     if kind == 'pixel': return Trainer(config, UNet(net), loader, device)
-    vae = copy.copy(vae)
-    vae.scale = vae.scale*FACTOR[kind]
-    trainer = LatentTrainer(config, UNet(net), loader, vae, device=device)
-    if kind == 'moved': trainer.schedule = shifted(trainer.schedule, FACTOR[kind]).to(device)
-    return trainer
+    return LatentTrainer(config, UNet(net), loader, vae, device=device)
 
 def seconds_of(trainer, steps):
     start = time.process_time()
@@ -66,7 +59,7 @@ def known(path): return json.loads(path.read_text()).get('latent', {}).get('runs
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--kinds', default=['latent', 'pixel'], nargs='+', choices=('real', 'pixel', *FACTOR))
+    parser.add_argument('--kinds', default=['real', 'latent', 'pixel'], nargs='+', choices=('real', 'latent', 'pixel'))
     parser.add_argument('--budgets', default=[40., 80., 160.], type=float, nargs='+', help='processor seconds of a training')
     parser.add_argument('--seeds', default=[0], type=int, nargs='+')
     parser.add_argument('--n', default=1000, type=int, help='pictures to be scored')
