@@ -227,7 +227,7 @@ def sampling(
         return out
     return run
 
-# %% ../nbs/20_bugs.ipynb #ac9f29f1
+# %% ../nbs/20_bugs.ipynb #02ccc102
 class PointNet(nn.Module):
     "A small network for numbers `[B, 1, 1, 1]`: a few waves of x, the time, three layers."
     def __init__(self, width=64):
@@ -256,12 +256,14 @@ def training(
     prediction='v',
     **settings,  # of `TrainConfig`
 ):               # experiment, see `Exhibit`
-    "Train a small network on the exact world, then sample with the averaged weights."
+    """Train a small network on the exact world, then sample with the averaged weights. For fewer
+    than 4000 samples the training is shorter in proportion."""
     def run(n, garments):
         size = dict(T=100, steps=600, batch_size=256, lr=6e-3, warmup=20, weight_decay=0., ema=.99,
                     log_every=20)
-        config = TrainConfig(prediction=prediction, dtype='float32', layout='contiguous',
-                             **size | settings)
+        size |= settings
+        size['steps'] = math.ceil(size['steps']*min(1, n/4000))
+        config = TrainConfig(prediction=prediction, dtype='float32', layout='contiguous', **size)
         torch.manual_seed(0)
         trainer = Trainer(config, PointNet(), byte_loader(256))
         trainer.fit(progress=False)
@@ -564,8 +566,8 @@ def diagnosis(
     head = '<tr><th>What you see</th><th>Likely causes</th></tr>'
     return f'<table><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table>'
 
-# %% ../nbs/20_bugs.ipynb #1c4eaacb
-exhibit("The betas of T = 1000 for a shorter chain", "The schedule", sampling(schedule='linear'),
+# %% ../nbs/20_bugs.ipynb #86c1dc4f
+exhibit("The betas of T = 1000 for a shorter chain", "The schedule", sampling(schedule='linear', T=30, draw=0),
     ('bugs',
      "NoiseSchedule.linear(T, "
      "beta_1=.1/T, beta_T=20/T)",
@@ -580,11 +582,11 @@ exhibit("The betas of T = 1000 for a shorter chain", "The schedule", sampling(sc
            "zoubohao/DenoisingDiffusionProbabilityModel-ddpm-", 14),
           ("proposal to scale the betas, calling their defaults a usability trap",
            "huggingface/diffusers", 12341),),
-    check=("?", "?"), symptoms=('grey', 'noise'),
+    check=("02_closed_form", "“The end must be noise”"), symptoms=('grey', 'noise'),
     loss="Nothing: it falls even lower, because there is less noise to find.")
 
-# %% ../nbs/20_bugs.ipynb #29679d56
-exhibit("A β above 1", "The schedule", sampling(schedule='short', T=10),
+# %% ../nbs/20_bugs.ipynb #819e7b5b
+exhibit("A β above 1", "The schedule", sampling(schedule='short', T=10, draw=0),
     ('bugs',
      "if name == 'short': "
      "return NoiseSchedule.cosine(T)",
@@ -597,11 +599,11 @@ exhibit("A β above 1", "The schedule", sampling(schedule='short', T=10),
         "beta reaches 1.",
     seen=(("NaN with 10 steps, because the scaled beta passes 1",
            "lucidrains/imagen-pytorch", 161),),
-    check=("?", "?"), symptoms=('nan',),
-    loss="NaN from the first step that draws a late t.")
+    check=("01_forward", "“How much noise at which step?”"), symptoms=('nan',),
+    loss="NaN from the first step that draws a t with a negative ᾱ.")
 
-# %% ../nbs/20_bugs.ipynb #a2aa6a85
-exhibit("ᾱ one step late", "The schedule", sampling(),
+# %% ../nbs/20_bugs.ipynb #ca77cd1f
+exhibit("ᾱ one step late", "The schedule", sampling(draw=0),
     ('closed_form',
      "self.alphas.cumprod(0) ",
      "torch.cat([self.alphas[:1], self.alphas.cumprod(0)[:-1]]) "),
@@ -611,11 +613,11 @@ exhibit("ᾱ one step late", "The schedule", sampling(),
            "Project-MONAI/GenerativeModels", 489),
           ("the repair",
            "Project-MONAI/MONAI", 8427),),
-    check=("?", "?"), symptoms=('nan',),
+    check=("02_closed_form", "(2.3) (2.5)"), symptoms=('nan',),
     loss="NaN only if it divides by 1 − ᾱ; a plain loss on ε shows nothing.")
 
-# %% ../nbs/20_bugs.ipynb #e6cbb90c
-exhibit("The schedule in half precision", "The schedule", sampling(schedule='linear', T=1000),
+# %% ../nbs/20_bugs.ipynb #9e1712c5
+exhibit("The schedule in half precision", "The schedule", sampling(schedule='linear', T=1000, draw=0),
     ('closed_form',
      "self.alphas.cumprod(0) ",
      "self.alphas.cumprod(0).half().double() "),
@@ -624,10 +626,10 @@ exhibit("The schedule in half precision", "The schedule", sampling(schedule='lin
            "huggingface/diffusers", 3005),
           ("alphas_cumprod downcast while loading a model",
            "AUTOMATIC1111/stable-diffusion-webui", 14071),),
-    check=("?", "?"), symptoms=('nan',),
+    check=("02_closed_form", "(2.3) (2.5)"), symptoms=('nan',),
     loss="Nothing: the cast table is wrong by less than the noise of the loss.")
 
-# %% ../nbs/20_bugs.ipynb #a3ca834c
+# %% ../nbs/20_bugs.ipynb #474d17a6
 exhibit("√ missing on 1 − ᾱ", "The closed form", training(),
     ('closed_form',
      "(1 - a).sqrt().to(x0)*noise",
@@ -637,10 +639,10 @@ exhibit("√ missing on 1 − ᾱ", "The closed form", training(),
            "acids-ircam/diffusion_models", 1),
           ("√ missing in the factor between ε and x_0",
            "jcwang-gh/classifier-free-diffusion-guidance-Pytorch", 12),),
-    check=("?", "?"), symptoms=('grain', 'noise'),
+    check=("02_closed_form", "(2.4)"), symptoms=('grain', 'noise'),
     loss="It falls as usual, to another value.")
 
-# %% ../nbs/20_bugs.ipynb #3ef77b7b
+# %% ../nbs/20_bugs.ipynb #0a2f4107
 exhibit("α for ᾱ", "The closed form", training(T=1000),
     ('closed_form',
      "a = at(schedule.alpha_bars, t, x0)/at(",
@@ -650,10 +652,10 @@ exhibit("α for ᾱ", "The closed form", training(T=1000),
            "yang-song/score_sde_pytorch", 73),
           ("a reader is puzzled by the two notations",
            "ermongroup/ddim", 44),),
-    check=("?", "?"), symptoms=('noise',),
-    loss="High: with so little noise in x_t, finding it is hard.")
+    check=("02_closed_form", "(2.4)"), symptoms=('noise',),
+    loss="High, since most x_t are nearly clean.")
 
-# %% ../nbs/20_bugs.ipynb #7dda7888
+# %% ../nbs/20_bugs.ipynb #35c0794e
 exhibit("Uniform noise", "The closed form", training(),
     ('training',
      "torch.randn(size, *x.shape[1:]",
@@ -665,10 +667,10 @@ exhibit("Uniform noise", "The closed form", training(),
            "acids-ircam/diffusion_models", 8),
           ("training starts from randn, inference from rand",
            "HRI-EU/flow_matching", 7),),
-    check=("?", "?"), symptoms=('noise', 'lowloss'),
+    check=("09_training", "“Does it still compute the same?”"), symptoms=('noise', 'lowloss'),
     loss="Lower than it should be: noise between 0 and 1 has variance 1/12.")
 
-# %% ../nbs/20_bugs.ipynb #736249b0
+# %% ../nbs/20_bugs.ipynb #950b96eb
 exhibit("v read as ε", "Predictions", sampling(),
     ('noise_prediction',
      "return (x_t - s*output)/c if prediction == 'eps' else c*x_t - s*output",
@@ -680,9 +682,9 @@ exhibit("v read as ε", "Predictions", sampling(),
            "lllyasviel/stable-diffusion-webui-forge", 2509),
           ("v-prediction not recognised: noisy, unusable images",
            "leejet/stable-diffusion.cpp", 325),),
-    check=("?", "?"), symptoms=('noise',))
+    check=("06_noise_prediction", "(6.8) (6.9)"), symptoms=('noise',))
 
-# %% ../nbs/20_bugs.ipynb #a720603a
+# %% ../nbs/20_bugs.ipynb #7f7e2fbe
 exhibit("x̂_0 used as ε", "Predictions", sampling('ddim', 'x0', steps=50),
     ('noise_prediction',
      "return Prediction(x0, eps_from_x0(self.schedule, x_t, t, x0))",
@@ -691,9 +693,9 @@ exhibit("x̂_0 used as ε", "Predictions", sampling('ddim', 'x0', steps=50),
         "`model_output`.",
     seen=(("DDIMScheduler with prediction_type \"sample\" puts the predicted x_0 where ε belongs",
            "huggingface/diffusers", 1486),),
-    check=("?", "?"), symptoms=('alike', 'range'))
+    check=("06_noise_prediction", "(6.15)"), symptoms=('alike', 'range'))
 
-# %% ../nbs/20_bugs.ipynb #cee73abe
+# %% ../nbs/20_bugs.ipynb #e2561d1d
 exhibit("x̂_0 not clipped", "Predictions", guiding(),
     ('noise_prediction',
      "if self.clip: x0",
@@ -704,11 +706,11 @@ exhibit("x̂_0 not clipped", "Predictions", guiding(),
            "hojonathanho/diffusion", 5),
           ("without the clamp: poor quality and unstable samples",
            "lucidrains/denoising-diffusion-pytorch", 47),),
-    check=("?", "?"), symptoms=('range', 'noise'),
+    check=("06_noise_prediction", "(6.15)"), symptoms=('range', 'noise'),
     note="The perfect network’s x̂_0 is never outside [−1, 1], so the exact world cannot see "
          "it. Guidance with weight 3 leaves that range.")
 
-# %% ../nbs/20_bugs.ipynb #2915f6d0
+# %% ../nbs/20_bugs.ipynb #97b08baf
 exhibit("ε not re-derived after clipping", "Predictions", guiding(),
     ('noise_prediction',
      "return Prediction(x0, eps_from_x0(self.schedule, x_t, t, x0))",
@@ -719,11 +721,11 @@ exhibit("ε not re-derived after clipping", "Predictions", guiding(),
            "lucidrains/denoising-diffusion-pytorch", 84),
           ("a reader asks why OpenAI’s DDIM derives ε again",
            "openai/improved-diffusion", 110),),
-    check=("?", "?"), symptoms=('score',),
+    check=("06_noise_prediction", "(6.15)"), symptoms=('score',),
     note="The perfect network’s x̂_0 is never outside [−1, 1], so the exact world cannot see it.")
 
-# %% ../nbs/20_bugs.ipynb #99277592
-exhibit("Noise after the last step", "The reverse step", sampling(var='beta', steps=20),
+# %% ../nbs/20_bugs.ipynb #2171f2f2
+exhibit("Noise after the last step", "The reverse step", sampling(var='beta', steps=20, draw=50),
     ('noise_prediction',
      "if s > 0: x = x + sigma2.sqrt()",
      "x = x + sigma2.sqrt()"),
@@ -732,11 +734,11 @@ exhibit("Noise after the last step", "The reverse step", sampling(var='beta', st
            "TeaPearce/Conditional_Diffusion_MNIST", 10),
           ("the same for z_1",
            "inbarhub/DDPM_inversion", 13),),
-    check=("?", "?"), symptoms=('grain',),
-    note="The last of all 1000 steps adds little noise; the last of 50 adds a lot, and the "
-         "garments took 50.")
+    check=("06_noise_prediction", "(6.16)"), symptoms=('grain',),
+    note="The last of all 1000 steps adds little noise; the last of 20 or 50, as here, adds a "
+         "lot.")
 
-# %% ../nbs/20_bugs.ipynb #ab7eacc6
+# %% ../nbs/20_bugs.ipynb #fc0aff30
 exhibit("The variance multiplies the noise", "The reverse step", sampling(),
     ('noise_prediction',
      "x = x + sigma2.sqrt().to(x)",
@@ -744,9 +746,9 @@ exhibit("The variance multiplies the noise", "The reverse step", sampling(),
     why="Papers give σ² in one place and σz in another; code names both `variance`.",
     seen=(("Eq. 8 of a paper lacks the root on the coefficient of z",
            "Y-debug-sys/Diffusion-TS", 135),),
-    check=("?", "?"), symptoms=('alike',))
+    check=("06_noise_prediction", "(6.16)"), symptoms=('alike',))
 
-# %% ../nbs/20_bugs.ipynb #f2d14305
+# %% ../nbs/20_bugs.ipynb #a2ef1556
 exhibit("A log-variance taken for a variance", "The reverse step", sampling(),
     ('noise_prediction',
      "x = x + sigma2.sqrt().to(x)",
@@ -754,9 +756,9 @@ exhibit("A log-variance taken for a variance", "The reverse step", sampling(),
     why="Some functions return σ², some log σ², and the types are the same.",
     seen=(("DDPMScheduler with fixed_large_log takes the root of a logarithm: NaN",
            "huggingface/diffusers", 14569),),
-    check=("?", "?"), symptoms=('nan',))
+    check=("06_noise_prediction", "(6.16)"), symptoms=('nan',))
 
-# %% ../nbs/20_bugs.ipynb #08d540c0
+# %% ../nbs/20_bugs.ipynb #b46ecdf2
 exhibit("β̃ without its denominator", "The reverse step", sampling(),
     ('reverse',
      "beta*(1 - a_s)/(1 - a_t)",
@@ -764,9 +766,9 @@ exhibit("β̃ without its denominator", "The reverse step", sampling(),
     why="The formula is a product of three near-ones; two of them seem to cancel.",
     seen=(("correction of a tutorial: the posterior variance lacks the division by 1 − ᾱ_t",
            "varun-ml/diffusion-models-tutorial", 1),),
-    check=("?", "?"), symptoms=('alike', 'score'))
+    check=("03_reverse", "(3.5) (3.6) (3.7)"), symptoms=('alike', 'score'))
 
-# %% ../nbs/20_bugs.ipynb #6ffd97c5
+# %% ../nbs/20_bugs.ipynb #34da6b5e
 exhibit("ᾱ_t where ᾱ_{t−1} belongs", "The reverse step", sampling(),
     ('reverse',
      "c0, ct = a_s.sqrt()*(1 - a)/(1 - a_t), a.sqrt()*(1 - a_s)/(1 - a_t)",
@@ -774,19 +776,19 @@ exhibit("ᾱ_t where ᾱ_{t−1} belongs", "The reverse step", sampling(),
     why="`alphas_cumprod_prev` is a shifted copy, and a pad on the wrong side shifts nothing.",
     seen=(("the pad of alphas_cumprod_prev on the right instead of the left",
            "lucidrains/denoising-diffusion-pytorch", 18),),
-    check=("?", "?"), symptoms=('grain', 'range'))
+    check=("03_reverse", "(3.5) (3.6) (3.7)"), symptoms=('grain', 'range'))
 
-# %% ../nbs/20_bugs.ipynb #8383d3f9
-exhibit("A stride with the β of a single step", "Fewer steps", sampling(T=1000, steps=50, var='beta'),
+# %% ../nbs/20_bugs.ipynb #061619fa
+exhibit("A stride with the β of a single step", "Fewer steps", sampling(T=1000, steps=50, var='beta', draw=50),
     ('reverse',
      "beta = 1 - a_t/a_s",
      "beta = at(schedule.betas, t, x)"),
     why="`betas[t]` is right in training, and nothing complains when steps are skipped.",
     seen=(("“when skipping timesteps, self.betas[t] is the wrong beta”",
            "huggingface/diffusers", 3006),),
-    check=("?", "?"), symptoms=('few', 'alike'))
+    check=("03_reverse", "(3.5) (3.6) (3.7)"), symptoms=('few', 'alike'))
 
-# %% ../nbs/20_bugs.ipynb #546b169e
+# %% ../nbs/20_bugs.ipynb #e1645b5f
 exhibit("The previous t from a formula", "Fewer steps", sampling('ddim', T=1000, steps=50),
     ('sampling',
      "a, var = at(schedule.alpha_bars, s, x), eta",
@@ -796,9 +798,11 @@ exhibit("The previous t from a formula", "Fewer steps", sampling('ddim', T=1000,
            "huggingface/diffusers", 12633),
           ("the same, with a drop in performance",
            "huggingface/diffusers", 11347),),
-    check=("?", "?"), symptoms=('few', 'grain'))
+    check=("11_sampling", "(11.1)"), symptoms=('few', 'grain', 'score'),
+    note="Few steps make the bumps too narrow, and leftover noise widens them again: the two "
+         "errors partly cancel in the histogram.")
 
-# %% ../nbs/20_bugs.ipynb #dd076b45
+# %% ../nbs/20_bugs.ipynb #a323f3e1
 exhibit("Times that skip T", "Fewer steps", sampling('ddim', T=1000, steps=10, draw=10),
     ('reverse',
      "round(T*(steps - i)/steps)",
@@ -808,9 +812,9 @@ exhibit("Times that skip T", "Fewer steps", sampling('ddim', T=1000, steps=10, d
            "huggingface/diffusers", 2585),
           ("the same in Stable Diffusion, with pictures",
            "CompVis/stable-diffusion", 686),),
-    check=("?", "?"), symptoms=('few', 'grey'))
+    check=("03_reverse", "“Which times to visit”"), symptoms=('few', 'grey', 'score'))
 
-# %% ../nbs/20_bugs.ipynb #df8feb98
+# %% ../nbs/20_bugs.ipynb #76bde95c
 exhibit("DDIM without its direction", "Fewer steps", sampling('ddim', steps=50),
     ('sampling',
      "(1 - a - var).clamp(min=0).sqrt()",
@@ -818,9 +822,9 @@ exhibit("DDIM without its direction", "Fewer steps", sampling('ddim', steps=50),
     why="Two roots stand side by side, √(1 − ᾱ − σ²) on ε̂ and σ on z, and one is typed twice.",
     seen=(("review of a course notebook: σ where √(1 − ᾱ − σ²) belongs, which is 0 at η = 0",
            "jsboige/CoursIA", 16158),),
-    check=("?", "?"), symptoms=('alike', 'grey'))
+    check=("11_sampling", "(11.1)"), symptoms=('alike', 'grey'))
 
-# %% ../nbs/20_bugs.ipynb #4c22e2b0
+# %% ../nbs/20_bugs.ipynb #4483cd42
 exhibit("DDIM that ends at x_1", "Fewer steps", sampling('ddim', steps=50),
     ('sampling',
      "a, var = at(schedule.alpha_bars, s, x), eta",
@@ -831,9 +835,11 @@ exhibit("DDIM that ends at x_1", "Fewer steps", sampling('ddim', steps=50),
            "lllyasviel/ControlNet", 587),
           ("residual noise with SDXL and DDIM, gone with a last sigma of 0",
            "huggingface/diffusers", 6068),),
-    check=("?", "?"), symptoms=('score', 'grain'))
+    check=("11_sampling", "(11.1)"), symptoms=('score', 'grain'),
+    note="Few steps make the bumps too narrow, and leftover noise widens them again: the two "
+         "errors partly cancel in the histogram.")
 
-# %% ../nbs/20_bugs.ipynb #3ab1a2f6
+# %% ../nbs/20_bugs.ipynb #2acba7c9
 exhibit("Second order into the last step", "Fewer steps", sampling('dpm_solver', steps=10, draw=10),
     ('sampling',
      "if s > 0 and x0_p is not None",
@@ -841,9 +847,10 @@ exhibit("Second order into the last step", "Fewer steps", sampling('dpm_solver',
     why="A rule for all steps meets λ = ∞, the log-SNR of a clean picture.",
     seen=(("a second-order update onto sigma = 0 gives NaN, black output",
            "huggingface/diffusers", 9007),),
-    check=("?", "?"), symptoms=('nan',))
+    check=("11_sampling", "(11.11) (11.12)"), symptoms=('nan', 'noise'),
+    note="Infinite minus infinite where two predictions agree, ± infinite where they do not.")
 
-# %% ../nbs/20_bugs.ipynb #e6f59f96
+# %% ../nbs/20_bugs.ipynb #5e30059f
 exhibit("Noised to one t, denoised from another", "Using a model", repainting(),
     ('sampling',
      "x_t = q_sample(denoise.schedule, x0, t, randn",
@@ -854,9 +861,9 @@ exhibit("Noised to one t, denoised from another", "Using a model", repainting(),
            "CompVis/stable-diffusion", 533),
           ("the same for depth-to-image",
            "Stability-AI/stablediffusion", 96),),
-    check=("?", "?"), symptoms=('grain', 'few'))
+    check=("11_sampling", "“Image to image”"), symptoms=('grain', 'few'))
 
-# %% ../nbs/20_bugs.ipynb #9fae22b1
+# %% ../nbs/20_bugs.ipynb #b6f349d0
 exhibit("The known part at the wrong t", "Using a model", filling(),
     ('sampling',
      "x = keep(x, s)\n",
@@ -868,9 +875,9 @@ exhibit("The known part at the wrong t", "Using a model", filling(),
            "huggingface/diffusers", 1581),
           ("the same in ILVR, where the author found it harmless",
            "jychoi118/ilvr_adm", 13),),
-    check=("?", "?"), symptoms=('grain',))
+    check=("11_sampling", "(11.15)"), symptoms=('grain',))
 
-# %% ../nbs/20_bugs.ipynb #3feca23c
+# %% ../nbs/20_bugs.ipynb #c36776ae
 exhibit("1 + w for w", "Using a model", guiding(),
     ('guidance',
      "torch.lerp(*output.chunk(2), w)",
@@ -880,9 +887,9 @@ exhibit("1 + w for w", "Using a model", guiding(),
            "huggingface/diffusers", 5882),
           ("the other convention taken for a mistake",
            "threestudio-project/threestudio", 127),),
-    check=("?", "?"), symptoms=('range', 'alike'))
+    check=("15_guidance", "(15.3) (15.4)"), symptoms=('range', 'alike'))
 
-# %% ../nbs/20_bugs.ipynb #9b52aab3
+# %% ../nbs/20_bugs.ipynb #17ca3bed
 exhibit("Noise that depends on the batch", "Using a model", scoring(by_batch, 'pixels move by'),
     ('forward',
      "[randn_like(xi, g) for xi, g in zip(home, generator)]",
@@ -891,20 +898,20 @@ exhibit("Noise that depends on the batch", "Using a model", scoring(by_batch, 'p
     seen=(("results of DDPMScheduler depend on the batch size; the answer: one generator for "
            "each image",
            "huggingface/diffusers", 6222),),
-    check=("?", "?"), symptoms=('score',),
+    check=("01_forward", "“Appendix: noise that does not depend on the batch”"), symptoms=('score',),
     loss="Nothing.")
 
-# %% ../nbs/20_bugs.ipynb #a427b574
+# %% ../nbs/20_bugs.ipynb #5273e80c
 exhibit("The loss compares with other noise", "Loss and training", training('eps'),
     ('noise_prediction',
      "(output - target(schedule, x0, t, noise, prediction))",
      "(output - target(schedule, x0, t, torch.randn_like(noise), prediction))"),
     why="`q_sample` that draws its own noise and a loss that draws it again look tidy.",
     seen=(),
-    check=("?", "?"), symptoms=('loss1', 'alike'),
+    check=("06_noise_prediction", "(6.6)"), symptoms=('loss1', 'alike'),
     loss="It stays at 1.00: the best prediction of unknown noise is 0.")
 
-# %% ../nbs/20_bugs.ipynb #7c152614
+# %% ../nbs/20_bugs.ipynb #814e3487
 exhibit("The loss compares with the input", "Loss and training", training('eps'),
     ('noise_prediction',
      "(output - target(schedule, x0, t, noise, prediction))",
@@ -912,10 +919,10 @@ exhibit("The loss compares with the input", "Loss and training", training('eps')
     why="`x_start` and `x_noisy` both fit the shape, and autocompletion does not mind.",
     seen=(("“that is a bug”: x_noisy where x_start belongs, after a switch from x_0 to ε",
            "irom-princeton/dppo", 14),),
-    check=("?", "?"), symptoms=('lowloss', 'noise'),
+    check=("06_noise_prediction", "(6.6)"), symptoms=('lowloss', 'noise'),
     loss="Lower than it can be: copying the input is easy.")
 
-# %% ../nbs/20_bugs.ipynb #f16fa6cf
+# %% ../nbs/20_bugs.ipynb #6b85477f
 exhibit("EMA without a warm-up", "Loss and training", training(ema=.999),
     ('training',
      "return min(decay, (1 + n)/(10 + n))",
@@ -925,10 +932,10 @@ exhibit("EMA without a warm-up", "Loss and training", training(ema=.999),
            "openai/improved-diffusion", 59),
           ("EMA model lagging behind: FID 450 against 76",
            "konpatp/diffae", 16),),
-    check=("?", "?"), symptoms=('noise',),
+    check=("09_training", "(9.7)"), symptoms=('noise',),
     loss="Nothing: it is the loss of the weights that are not used.")
 
-# %% ../nbs/20_bugs.ipynb #853f5e8b
+# %% ../nbs/20_bugs.ipynb #e666b6b8
 exhibit("Gradients never zeroed", "Loss and training", training(steps=200),
     ('training',
      "self.optimizer.zero_grad()",
@@ -938,10 +945,10 @@ exhibit("Gradients never zeroed", "Loss and training", training(steps=200),
            "Project-MONAI/research-contributions", 392),
           ("forgotten in a published detector, “with little influence”",
            "IDEA-Research/DAB-DETR", 58),),
-    check=("?", "?"), symptoms=('slow',),
-    loss="It falls, more slowly and less far.")
+    check=("09_training", "“Does it still compute the same?”"), symptoms=('slow',),
+    loss="Nearly nothing: Adam and the clipping of gradients hide most of it.")
 
-# %% ../nbs/20_bugs.ipynb #eaeee0e7
+# %% ../nbs/20_bugs.ipynb #65f2282c
 exhibit("The time as a fraction", "Loss and training", training(),
     ('unet',
      "angle = t[:, None].float()*",
@@ -953,10 +960,10 @@ exhibit("The time as a fraction", "Loss and training", training(),
            "willisma/SiT", 24),
           ("a repair, with a note on FID",
            "ArchiMickey/Just-a-DiT", 9),),
-    check=("?", "?"), symptoms=('slow',),
+    check=("08_unet", "(8.2)"), symptoms=('slow',),
     loss="A little higher than it should be.")
 
-# %% ../nbs/20_bugs.ipynb #ec623943
+# %% ../nbs/20_bugs.ipynb #8f09ddb9
 exhibit("min-SNR for v with one + 1 too many", "Loss and training", training(gamma=20.),
     ('noise_prediction',
      "return snr.clamp(max=gamma)/{",
@@ -965,10 +972,10 @@ exhibit("min-SNR for v with one + 1 too many", "Loss and training", training(gam
         "shorter.",
     seen=(("min(SNR + 1, γ)/(SNR + 1) instead of min(SNR, γ)/(SNR + 1)",
            "huggingface/diffusers", 5654),),
-    check=("?", "?"), symptoms=('score',),
+    check=("06_noise_prediction", "(6.13)"), symptoms=('score',),
     loss="Another scale, so nothing can be compared.")
 
-# %% ../nbs/20_bugs.ipynb #72937b09
+# %% ../nbs/20_bugs.ipynb #09a04661
 exhibit("min-SNR as max-SNR", "Loss and training", training(gamma=20.),
     ('noise_prediction',
      "return snr.clamp(max=gamma)/{",
@@ -976,10 +983,10 @@ exhibit("min-SNR as max-SNR", "Loss and training", training(gamma=20.),
     why="`clamp(min=γ)` takes the larger of the two.",
     seen=(("“Min SNR weighting implemented as max SNR weighting”",
            "lucidrains/recurrent-interface-network-pytorch", 11),),
-    check=("?", "?"), symptoms=('slow', 'loss1'),
+    check=("06_noise_prediction", "(6.13)"), symptoms=('slow', 'loss1'),
     loss="Large and dominated by early t.")
 
-# %% ../nbs/20_bugs.ipynb #fdcf75b6
+# %% ../nbs/20_bugs.ipynb #f151c933
 exhibit("Images left in [0, 1]", "Data and evaluation", training(),
     ('viz',
      "images.float().div_(127.5).sub_(1)",
@@ -990,10 +997,10 @@ exhibit("Images left in [0, 1]", "Data and evaluation", training(),
     why="`ToTensor()` ends at [0, 1], and one more line is needed.",
     seen=(("a repository whose author recommended [0, 1], later corrected to [−1, 1]",
            "DeweiHu/OCT_DDPM", 3),),
-    check=("?", "?"), symptoms=('grey', 'range'),
+    check=("00_viz", "(0.1)"), symptoms=('grey', 'range'),
     loss="Nothing to see: it falls as usual.")
 
-# %% ../nbs/20_bugs.ipynb #514ab6ce
+# %% ../nbs/20_bugs.ipynb #72d47285
 exhibit("Images left in [0, 255]", "Data and evaluation", training(),
     ('viz',
      "images.float().div_(127.5).sub_(1)",
@@ -1004,10 +1011,10 @@ exhibit("Images left in [0, 255]", "Data and evaluation", training(),
     why="An array of bytes converted to float is still an array of bytes.",
     seen=(("pixels from 0 to 255: noise on the output, loss stuck at 0.8",
            "lucidrains/denoising-diffusion-pytorch", 20),),
-    check=("?", "?"), symptoms=('range', 'noise'),
+    check=("00_viz", "(0.1)"), symptoms=('range', 'noise'),
     loss="Thousands at first.")
 
-# %% ../nbs/20_bugs.ipynb #8c4136a6
+# %% ../nbs/20_bugs.ipynb #466adb27
 exhibit("A Fréchet distance of too few images", "Data and evaluation", scoring(few_images, 'Fréchet distance'),
     ('bugs',
      "real, size = "
@@ -1019,11 +1026,11 @@ exhibit("A Fréchet distance of too few images", "Data and evaluation", scoring(
            "crowsonkb/k-diffusion", 51),
           ("FID 32 at 1000 samples where the paper says below 3",
            "dexin-peng/score_sde_pytorch", 7),),
-    check=("?", "?"), symptoms=('score',),
+    check=("12_evaluation", "(12.6), and the floor beside every score"), symptoms=('score',),
     loss="Nothing.",
     note="Real garments against other real garments: a perfect model would get these numbers.")
 
-# %% ../nbs/20_bugs.ipynb #cd5c4401
+# %% ../nbs/20_bugs.ipynb #b9ccc017
 exhibit("Nats called bits", "Data and evaluation", scoring(bits, 'bits per dimension'),
     ('elbo',
      "numel()*math.log(2)",
@@ -1031,7 +1038,7 @@ exhibit("Nats called bits", "Data and evaluation", scoring(bits, 'bits per dimen
     why="log is the natural logarithm in every library.",
     seen=(("“It’s logged in nats per dim”: divide by ln 2",
            "openai/vdvae", 5),),
-    check=("?", "?"), symptoms=('score',),
+    check=("05_elbo", "(5.9)"), symptoms=('score',),
     loss="Nothing.")
 
 # %% ../nbs/20_bugs.ipynb #1d5f97ea
