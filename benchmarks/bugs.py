@@ -46,7 +46,7 @@ def keep(path, title, value, head):
     with path.with_suffix('.lock').open('w') as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         result = json.loads(path.read_text()) if path.exists() else dict(head=head, exhibits={})
-        result['exhibits'][title] = value
+        result['head'], result['exhibits'][title] = head, value
         write(path, result)
 
 def main():
