@@ -20,18 +20,18 @@ NET = UNetConfig(image_size=16, in_channels=1, mults=(1, 1, 2), attn=())      # 
 
 def train(settings, steps, seed, images):
     "A U-Net trained with the settings of an exhibit; the Denoiser, and the loss curve."
-    size = dict(steps=steps, batch_size=32, lr=2e-3, warmup=steps//8, ema=.99, log_every=max(1, steps//20), dtype='float32')
+    size = dict(steps=steps, batch_size=16, lr=2e-3, warmup=steps//8, ema=.99, log_every=max(1, steps//20), dtype='float32')
     settings = {k: v for k, v in settings.items() if k not in ('steps', 'T')}
     if 'gamma' in settings: settings['gamma'] = 5.                            # as for images
     config = TrainConfig(model=NET, seed=seed, **size | settings)
     torch.manual_seed(seed)
-    trainer = Trainer(config, UNet(NET), DeviceLoader(images, 32, seed=seed))
+    trainer = Trainer(config, UNet(NET), DeviceLoader(images, 16, seed=seed))
     trainer.fit(progress=False)
     return trainer.denoiser(), [round(row['loss'], 4) for row in trainer.rows]
 
 def draw(denoise, n):
     x_T, _ = start_noise((1, 16, 16), range(n), 3)
-    return torch.cat([last(ddim(denoise, x, 20)) for x in x_T.split(64)])
+    return torch.cat([last(ddim(denoise, x, 10)) for x in x_T.split(80)])
 
 def run(exhibit, wrong, args, images):
     "Samples and loss curve of an exhibit with the right or the wrong code."
@@ -51,8 +51,8 @@ def keep(path, title, value, head):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--n', type=int, default=256, help='garments for each distance')
-    parser.add_argument('--steps', type=int, default=300, help='of each training')
+    parser.add_argument('--n', type=int, default=160, help='garments for each distance')
+    parser.add_argument('--steps', type=int, default=250, help='of each training')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--device', default='cpu', help='cpu only')
     parser.add_argument('--part', default='0/1', help='I/M: every M-th exhibit, from the I-th on')
@@ -64,7 +64,8 @@ def main():
     train_set, test = (load_images('fashion-12k', s, 16) for s in ('train', 'test'))
     real, held_out, rights = features(train_set.images[:4000]), features(test.images), {}
     shipped()
-    wanted = [e for e in MUSEUM.values() if hasattr(e.experiment, 'unet') or e.experiment(2, 1).images is not None]
+    wanted = sorted([e for e in MUSEUM.values() if hasattr(e.experiment, 'unet') or e.experiment(2, 1).images is not None],
+                    key=lambda e: not hasattr(e.experiment, 'unet'))                # those of training first
     done = json.loads(args.out.read_text())['exhibits'] if args.out.exists() and not args.quick else {}
     for e in wanted[part[0]::part[1]][:2 if args.quick else None]:
         if e.title in done: continue
