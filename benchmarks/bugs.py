@@ -51,6 +51,7 @@ def keep(path, title, value, head):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('what', nargs='?', default='all', choices=('train', 'draw', 'all'), help='mistakes of training, of sampling')
     parser.add_argument('--n', type=int, default=160, help='garments for each distance')
     parser.add_argument('--steps', type=int, default=250, help='of each training')
     parser.add_argument('--seed', type=int, default=0)
@@ -64,8 +65,9 @@ def main():
     train_set, test = (load_images('fashion-12k', s, 16) for s in ('train', 'test'))
     real, held_out, rights = features(train_set.images[:4000]), features(test.images), {}
     shipped()
-    wanted = sorted([e for e in MUSEUM.values() if hasattr(e.experiment, 'unet') or e.experiment(2, 1).images is not None],
-                    key=lambda e: not hasattr(e.experiment, 'unet'))                # those of training first
+    trained = [e for e in MUSEUM.values() if hasattr(e.experiment, 'unet')]
+    drawn = [e for e in MUSEUM.values() if e not in trained and e.experiment(2, 1).images is not None]
+    wanted = dict(train=trained, draw=drawn, all=trained + drawn)[args.what]
     done = json.loads(args.out.read_text())['exhibits'] if args.out.exists() and not args.quick else {}
     for e in wanted[part[0]::part[1]][:2 if args.quick else None]:
         if e.title in done: continue
