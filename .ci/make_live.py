@@ -90,15 +90,21 @@ def graph(model, inputs, tolerance):
     return data
 
 
-def noisy(config, n=41):
+def shape_of(denoise):
+    "Of one image, `(C, H, W)`."
+    c = denoise.model.config
+    return c.in_channels, c.image_size, c.image_size
+
+
+def noisy(denoise, n=41):
     "Inputs of a U-Net: pure noise at times from 1 to T, one image each."
-    c, g = config.model, torch.Generator().manual_seed(0)
-    return [dict(x=torch.randn(1, c.in_channels, c.image_size, c.image_size, generator=g), t=t[None]) for t in torch.linspace(1, config.T, n).long()]
+    g = torch.Generator().manual_seed(0)
+    return [dict(x=torch.randn(1, *shape_of(denoise), generator=g), t=t[None]) for t in torch.linspace(1, denoise.schedule.T, n).long()]
 
 
-def start(config, seeds):
+def start(denoise, seeds):
     "Noise to start from, one image per seed."
-    shape = config.model.in_channels, config.model.image_size, config.model.image_size
+    shape = shape_of(denoise)
     return torch.stack([torch.tensor(noise(seed, math.prod(shape))).reshape(shape) for seed in seeds])
 
 
@@ -107,17 +113,17 @@ def rounded(images, digits=4):
     return [[round(v, digits) for v in image.flatten().tolist()] for image in images]
 
 
-def settings(denoise, config, **more):
+def settings(denoise, **more):
     "What live.js must know of any model: its shape, its schedule and what it predicts."
-    return dict(size=config.model.image_size, channels=config.model.in_channels, prediction=config.prediction, clip=denoise.clip,
-                alpha_bars=denoise.schedule.alpha_bars.tolist(), **more)
+    channels, size, _ = shape_of(denoise)
+    return dict(size=size, channels=channels, prediction=denoise.prediction, clip=denoise.clip, alpha_bars=denoise.schedule.alpha_bars.tolist(), **more)
 
 
-def reference(denoise, config):
+def reference(denoise):
     "PyTorch's own pictures for four seeds, to test the page against."
     pictures = {}
     for name, sampler in dict(ddim=ddim, dpm_solver=dpm_solver).items():
-        *_, (_, x, _) = sampler(denoise, start(config, range(4)), steps=50)
+        *_, (_, x, _) = sampler(denoise, start(denoise, range(4)), steps=50)
         pictures[name] = rounded(x)
     return dict(steps=50, seeds=[0, 1, 2, 3], **pictures)
 
@@ -129,9 +135,9 @@ def png(pixels):
     return data.getvalue()
 
 
-def chain(denoise, config, seeds, columns, scale):
+def chain(denoise, seeds, columns, scale):
     "uint8 `[H, W(, 3)]`: each row one image, from noise on the left to the finished picture on the right."
-    x_T = start(config, seeds)
+    x_T = start(denoise, seeds)
     steps = [x_T] + [x for _, x, _ in ancestral(denoise, x_T, 250, generator=image_generators(0, seeds))]
     level = np.rint(np.linspace(0, 1, columns)**.7*250).astype(int)
     rows = torch.stack([steps[i] for i in level], 1).clamp(-1, 1)               # [n, columns, C, H, W]
@@ -156,11 +162,11 @@ def card(strip):
 def main():
     if len(sys.argv) != 2: sys.exit(__doc__.split('\n\n')[1])
     denoise, config = load_run(sys.argv[1])
-    data = graph(denoise.model, noisy(config), tolerance)
+    data = graph(denoise.model, noisy(denoise), tolerance)
     if len(data) > biggest: sys.exit(f'that is more than {biggest/1e6} MB: train a smaller model')
     (nbs/'live.onnx').write_bytes(data)
-    (nbs/'live.json').write_text(json.dumps(settings(denoise, config, reference=reference(denoise, config))) + '\n')
-    strip = chain(denoise, config, HERO, 15, 64//config.model.image_size)
+    (nbs/'live.json').write_text(json.dumps(settings(denoise, reference=reference(denoise))) + '\n')
+    strip = chain(denoise, HERO, 15, 64//config.model.image_size)
     (nbs/'hero.png').write_bytes(png(strip))
     (nbs/'card.png').write_bytes(png(card(strip[:len(strip)*5//6])))
     for name in ('live.json', 'hero.png', 'card.png'): print(f'{name}: {(nbs/name).stat().st_size/1e3:.0f} kB')

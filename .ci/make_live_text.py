@@ -11,9 +11,9 @@ import json, random, sys
 import torch
 from torch import nn
 from ddpm_lit.guidance import Guided
-from ddpm_lit.latent import draw_scenes, load_vae
+from ddpm_lit.latent import draw_scenes
 from ddpm_lit.sampling import ddim
-from ddpm_lit.text import LENGTH, WORDS, caption, tokenize
+from ddpm_lit.text import LENGTH, WORDS, caption, load_painter, tokenize
 from make_live import graph, nbs, noisy, rounded, settings, start
 
 tolerance, biggest = 1e-4, 6_000_000     # of each graph against PyTorch; bytes of everything that the page fetches
@@ -49,40 +49,27 @@ def complaints():
     return found
 
 
-def painted(denoise, config, prompt, w):
+def painted(denoise, prompt, w):
     "PyTorch's latents and guidance for a caption, by DDIM in float32."
     none = torch.zeros(LENGTH, dtype=torch.int64)
     guided = Guided(denoise.model, denoise.schedule, denoise.prediction, denoise.clip, w, none)
     y = tokenize(prompt).expand(len(SEEDS), -1)
-    *_, (_, z, _) = ddim(guided, start(config, SEEDS), STEPS, y=y)
+    *_, (_, z, _) = ddim(guided, start(denoise, SEEDS), STEPS, y=y)
     return z
-
-
-def load():   # INTERIM
-    import os
-    from ddpm_lit.closed_form import NoiseSchedule
-    from ddpm_lit.noise_prediction import Denoiser
-    from ddpm_lit.text import TextConfig, TextUNet
-    from ddpm_lit.training import TrainConfig
-    torch.manual_seed(0)
-    m = TextUNet(TextConfig())
-    if p := os.environ.get('TEXT_PT'): m.load_state_dict(torch.load(p))
-    else:
-        for q in m.parameters(): q.data += .05*torch.randn_like(q)
-    for q in m.parameters(): q.data = q.data.half().float()
-    return Denoiser(m.eval(), NoiseSchedule.cosine(1000), 'v', False), TrainConfig(model=m.config)
 
 
 def main():
     if sys.argv[1:]: sys.exit(__doc__.split('\n\n')[1])
-    (denoise, config), vae = load(), load_vae()
+    painter = load_painter()
+    denoise, decode = painter.denoise, Decoder(painter.vae).eval()
+    denoise.model.cond.check = lambda x, y: None     # it looks at numbers, which a graph cannot
     captions = ['', PROMPT, 'a white ground with an orange t-shirt left of a black handbag']
-    inputs = [dict(one, y=tokenize(captions[i % 3])[None]) for i, one in enumerate(noisy(config))]
+    inputs = [dict(one, y=tokenize(captions[i % 3])[None]) for i, one in enumerate(noisy(denoise))]
     text = graph(denoise.model, inputs, tolerance)
-    z, empty = painted(denoise, config, PROMPT, GUIDANCE), painted(denoise, config, '', 1.)
-    decoder = graph(Decoder(vae), [dict(z=one[None]) for one in z], tolerance)
-    with torch.no_grad(): pictures = Decoder(vae)(z)
-    about = settings(denoise, config, words=WORDS, length=LENGTH, follows=followers())
+    z, empty = painted(denoise, PROMPT, GUIDANCE), painted(denoise, '', 1.)
+    decoder = graph(decode, [dict(z=one[None]) for one in z], tolerance)
+    with torch.no_grad(): pictures = decode(z)
+    about = settings(denoise, words=WORDS, length=LENGTH, follows=followers())
     files = {'live_text.onnx': text, 'live_decoder.onnx': decoder, 'live_text.json': json.dumps(about).encode() + b'\n'}
     for name, data in files.items(): print(f'{name}: {len(data)/1e6:.2f} MB')
     if (total := sum(map(len, files.values()))) > biggest: sys.exit(f'{total/1e6:.2f} MB, more than {biggest/1e6}')

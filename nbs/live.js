@@ -136,7 +136,7 @@ const painters = {
         value="a red sneaker on a blue ground" autocomplete="off" autocapitalize="none" spellcheck="false" enterkeyhint="go">
       <ul id="${id}-next" class="live-next" role="listbox" aria-label="Words that may come next" hidden></ul></div>
       <label>Guidance <input name="guidance" type="range" min="0" max="8" step="0.5" value="3"><output aria-live="off">3</output></label>`,
-    captions: ['z<sub>t</sub>, the latents so far: three of their eight channels', 'the pictures that the network expects, decoded'],
+    captions: ['z<sub>t</sub>, the latents so far (3 of 8 channels)', 'the network\'s guess of the result, decoded'],
     asked: (form, config) => ({
       sampler: 'ddim', tokens: tokenize(config, form.caption.value), guidance: +form.guidance.value,
       what: form.caption.value.trim() ? `Four pictures of “${form.caption.value.trim()}”` : 'Four pictures, painted without words',
@@ -150,7 +150,7 @@ const painters = {
       return told.map((v, i) => without[i] + guidance * (v - without[i]))
     },
     decode: async (z0, unet, decoder) => { const all = []; for (const z of z0) all.push(await decoder({z})); return all },
-    picture: () => ({size: 32, channels: 3}), bound: 3,
+    picture: ({size}) => ({size: 4 * size, channels: 3}), bound: 3,
   },
 }
 
@@ -217,12 +217,12 @@ const markup = ({controls, captions, steps: [most, usual]}, id) => `
   <button>Paint</button>
   <progress aria-label="Steps taken" value="0"></progress>
 </form>
+<p id="${id}-status" class="live-status" role="status"></p>
 <div class="live-pictures">
   <figure><canvas class="live-x" width="1" height="1" role="img" aria-label="Nothing painted yet"></canvas><figcaption>${captions[0]}</figcaption></figure>
   <figure><canvas class="live-x0" width="1" height="1" role="img" aria-label="Nothing painted yet"></canvas><figcaption>${captions[1]}</figcaption></figure>
 </div>
-<label class="live-time">Look back <input name="time" type="range" min="0" max="0" step="1" value="0" disabled><output name="t" aria-live="off">t = …</output></label>
-<p id="${id}-status" class="live-status" role="status"></p>`
+<label class="live-time">Look back <input name="time" type="range" min="0" max="0" step="1" value="0" disabled><output name="t" aria-live="off">t = …</output></label>`
 
 function start(root, name) {
   const painter = painters[name], base = document.baseURI, say = text => { part('.live-status').textContent = text }
@@ -294,7 +294,7 @@ function start(root, name) {
       time.max = frames.length - 1
       time.value = time.max
       show(frames.length - 1)
-      say(`${what}, ${steps} steps, ${((performance.now() - started) / 1000).toFixed(1)} seconds in this browser. The slider goes back through the steps.`)
+      say(`${what}: ${steps} steps, ${((performance.now() - started) / 1000).toFixed(1)} seconds in this browser.`)
       root.dataset.state = 'done'
       time.disabled = false
     } catch (error) {
