@@ -9,6 +9,7 @@ import argparse, configparser, functools, gzip, http.server, json, os, re, shuti
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
 from playwright.sync_api import sync_playwright
+from ddpm_lit.latent import COLOURS
 from checks import check, end
 from equations import TAG, read
 
@@ -104,7 +105,7 @@ class Tab:
         self.page.on('pageerror', lambda e: self.errors.append(str(e)))
         self.page.on('requestfailed', lambda r: None if 'ERR_ABORTED' in (r.failure or '') else self.errors.append(f'failed: {r.url}'))
         self.page.on('response', self.response)
-        self.errors, self.bytes = [], 0
+        self.errors, self.bytes, self.sizes = [], 0, {}
 
     def route(self, route):
         url = route.request.url
@@ -115,10 +116,12 @@ class Tab:
     def response(self, r):
         if r.url.startswith('data:'): return
         if r.status >= 400: self.errors.append(f'{r.status}: {r.url}')
-        self.bytes += int(r.headers.get('content-length', 0))
+        size = int(r.headers.get('content-length', 0))
+        self.bytes += size
+        self.sizes[urlsplit(r.url).path.removeprefix(BASE)] = size
 
     def open(self, path):
-        self.errors, self.bytes = [], 0
+        self.errors, self.bytes, self.sizes = [], 0, {}
         self.page.goto(self.origin + BASE + path)
         self.page.wait_for_load_state('networkidle')
         self.page.wait_for_timeout(150)
@@ -165,48 +168,177 @@ def sliders(tab, name):
     return True
 
 
-def painter(tab, site, name, every):
-    "The painter of a page gives PyTorch's pictures from the same noise, in under 10 seconds; with `every`, all that it offers."
+READ = "selector => { const c = document.querySelector(selector); return [c.width, ...c.getContext('2d').getImageData(0, 0, c.width, c.height).data.filter((v, i) => i % 4 < 3)] }"
+
+
+def tiles(page, selector, side):
+    "The four pictures of a canvas, `[4][side][side][3]`, from 0 to 255."
+    width, *rgb = page.evaluate(READ, selector)
+    return [[[rgb[3*((j//2*(side + 1) + y)*width + j%2*(side + 1) + x):][:3] for x in range(side)] for y in range(side)] for j in range(4)]
+
+
+def gap(pictures, reference, channels):
+    "Largest difference in levels of 255 to pictures in [-1, 1], channel by channel as PyTorch has them."
+    side = len(pictures[0])
+    return max(abs(pictures[j][y][x][c] - min(255, max(0, 127.5*(1 + image[(c*side + y)*side + x]))))
+               for j, image in enumerate(reference) for c in range(channels) for y in range(side) for x in range(side))
+
+
+def finished(page, id):
+    "Wait until a painter is ready; its state and what it says."
+    page.wait_for_function(f"['done', 'failed'].includes(document.querySelector('#{id}').dataset.state)", timeout=120_000)
+    return page.get_attribute(f'#{id}', 'data-state'), page.inner_text(f'#{id} .live-status')
+
+
+def garments(tab, site, name):
+    "The painter without words gives PyTorch's pictures from the same noise, in under 10 seconds, with all samplers."
     page, config = tab.open(name), json.loads((site/'live.json').read_text())
-    check(f'{name}: the painter loads nothing until it is asked ({tab.bytes/1e6:.2f} MB)', tab.bytes < FIRST and page.locator('.live button').count() == 1)
-    read = "selector => { const c = document.querySelector(selector); return [c.width, ...c.getContext('2d').getImageData(0, 0, c.width, c.height).data.filter((v, i) => i % 4 === 0)] }"
-    before = page.evaluate(read, '.live-x')
+    check(f'{name}: the painter loads nothing until it is asked ({tab.bytes/1e6:.2f} MB)', tab.bytes < FIRST and page.locator('#live button').count() == 1)
+    before = page.evaluate(READ, '#live .live-x')
     def painted():
-        page.click('.live button')
-        page.wait_for_function("['done', 'failed'].includes(document.querySelector('#live').dataset.state)", timeout=120_000)
-        return page.get_attribute('#live', 'data-state'), page.inner_text('.live-status')
+        page.click('#live button')
+        return finished(page, 'live')
     side, ref = config['size'], config['reference']
-    def worst(sampler):
-        "Largest difference in grey levels to PyTorch's pictures."
-        width, *grey = page.evaluate(read, '.live-x')
-        return max(abs(grey[(j//2*(side + 1) + y)*width + j%2*(side + 1) + x] - 127.5*(1 + image[y*side + x]))
-                   for j, image in enumerate(ref[sampler]) for y in range(side) for x in range(side))
-    for sampler in ('ddim', 'dpm_solver')[:2 if every else 1]:
+    for sampler in ('ddim', 'dpm_solver'):
         page.select_option('[name=sampler]', sampler)
         state, said = painted()
         check(f'{name}: {sampler} paints', state == 'done', said + str(tab.errors))
         if state != 'done': return
         seconds = float(re.search(r'([\d.]+) seconds', said)[1])
         check(f'{name}: {sampler} takes under 10 s for four images of {ref["steps"]} steps ({seconds} s)', seconds < 10)
-        gap = worst(sampler)
-        check(f"{name}: {sampler} gives PyTorch's pixels (at most {gap:.2f} of 255 away)", gap <= 1.5)
-    if not every: return
-    finished = page.evaluate(read, '.live-x')
-    back = page.locator('[name=time]')
+        worst = gap(tiles(page, '#live .live-x', side), ref[sampler], 1)
+        check(f"{name}: {sampler} gives PyTorch's pixels (at most {worst:.2f} of 255 away)", worst <= 1.5)
+    after = page.evaluate(READ, '#live .live-x')
+    back = page.locator('#live [name=time]')
     check(f'{name}: the slider stands at the finished pictures', back.input_value() == back.get_attribute('max') == str(ref['steps']), back.input_value())
     back.focus()
     page.keyboard.press('Home')
-    noise = page.evaluate(read, '.live-x')
+    noise = page.evaluate(READ, '#live .live-x')
     check(f'{name}: the picture before painting is the noise that the chain begins with', noise == before)
-    def rough(image): return sum(abs(a - b) for a, b in zip(image[1:], image[2:]))/len(image)
-    check(f'{name}: from noise to a picture (roughness {rough(noise):.0f} to {rough(finished):.0f})', rough(finished) < .6*rough(noise))
+    def rough(image): return sum(abs(a - b) for a, b in zip(image[1::3], image[4::3]))/len(image)
+    check(f'{name}: from noise to a picture (roughness {rough(noise):.0f} to {rough(after):.0f})', rough(after) < .6*rough(noise))
     page.select_option('[name=sampler]', 'ancestral')
     state, said = painted()
     check(f'{name}: ancestral paints', state == 'done', said)
     check(f'{name}: nothing went wrong while painting', not tab.errors, tab.errors)
+
+
+# The latents and the pictures of the page's own code for a caption, and what it answers to captions that it cannot read
+ASK = '''async ({prompts, guidance, steps, seeds, wrong}) => {
+  const {load, paint, tokenize} = await import(new URL('live.js', document.baseURI))
+  const {config, network, decode} = await load('words', document.baseURI), latents = [], said = {}
+  for (const prompt of prompts) {
+    let last
+    for await (const frame of paint(network({tokens: tokenize(config, prompt), guidance}), config, 'ddim', seeds, steps)) last = frame.x
+    latents.push(last.map(image => [...image]))
+  }
+  for (const text of wrong) try { tokenize(config, text); said[text] = 'fine' } catch (error) { said[text] = error.message }
+  return {latents, said, pictures: (await decode(latents[0])).map(image => [...image])}
+}'''
+
+
+def worst_of(got, want): return max(abs(a - b) for x, y in zip(got, want, strict=True) for a, b in zip(x, y, strict=True))
+
+
+def words(tab, site, name, source, every):
+    "The painter that takes words, by keyboard alone: it completes them, and paints PyTorch's pictures; with `every`, all that it offers."
+    page, ref = tab.open(name), json.loads((root/'.ci/live_text.json').read_text())
+    check(f'{name}: the painter of words loads nothing until it is asked ({tab.bytes/1e6:.2f} MB)', tab.bytes < FIRST and not any(p.endswith(('.onnx', '.wasm')) for p in tab.sizes))
+    box, options = page.locator('#words [name=caption]'), page.locator('#words [role=option]')
+    for _ in range(200):
+        page.keyboard.press('Tab')
+        if box.evaluate('e => e === document.activeElement'): break
+    seen = box.evaluate("e => [e === document.activeElement, getComputedStyle(e).outlineStyle, e.labels[0]?.textContent]")
+    check(f'{name}: the Tab key leads to the box for words, which has a name and a visible focus', seen[0] and seen[1] != 'none' and seen[2], seen)
+    page.keyboard.press('Control+A')
+    page.keyboard.type('a re')
+    check(f'{name}: "a re" is completed', options.all_inner_texts() == ['red'] and box.get_attribute('aria-expanded') == 'true', options.all_inner_texts())
+    page.keyboard.press('ArrowDown')
+    chosen = page.locator(f"#{box.get_attribute('aria-activedescendant')}")
+    check(f'{name}: the arrow key points at a word, for screen readers too', chosen.inner_text() == 'red' and chosen.get_attribute('aria-selected') == 'true', chosen.inner_text())
+    page.keyboard.press('Enter')
+    next_words = options.all_inner_texts()
+    check(f'{name}: Enter takes it, and garments come next', box.input_value() == 'a red ' and {'sneaker', 'bag', 'tee'} <= set(next_words) and 'red' not in next_words, (box.input_value(), next_words))
+    found = violations(page, source) if every else []
+    check(f'{name}: axe finds nothing serious in the list of words', not found, ' | '.join(found))
+    page.keyboard.type(ref['prompt'].removeprefix('a red '))
+    page.keyboard.press('Escape')
+    check(f'{name}: Escape closes the list', box.get_attribute('aria-expanded') == 'false' and not options.first.is_visible())
+    page.evaluate("() => { window.said = []; new MutationObserver(() => said.push(document.querySelector('#words .live-status').textContent)).observe(document.querySelector('#words .live-status'), {childList: true}) }")
+    page.keyboard.press('Enter')
+    state, said = finished(page, 'words')
+    check(f'{name}: paints {ref["prompt"]!r}', state == 'done', said + str(tab.errors))
+    if state != 'done': return
+    seconds = float(re.search(r'([\d.]+) seconds', said)[1])
+    check(f'{name}: four pictures in {ref["steps"]} steps take under 30 s ({seconds} s)', seconds < 30)
+    own, runtime = (sum(n for p, n in tab.sizes.items() if p.startswith('site_libs/ort/') == ort and (ort or re.match(r'live.*(js|json|onnx)$', p))) for ort in (False, True))
+    check(f'{name}: at most 6 MB were fetched beyond the runtime ({own/1e6:.2f} MB; the runtime has {runtime/1e6:.2f} MB)', 0 < own <= 6e6 and runtime)
+    heard = page.evaluate('said')
+    check(f'{name}: screen readers hear the start and the end, not every step', page.get_attribute('#words .live-status', 'role') == 'status' and len(heard) <= 3 and heard[-1] == said, heard)
+    labels = [page.get_attribute(f'#words {c}', 'aria-label') for c in ('.live-x', '.live-x0')]
+    check(f'{name}: the pictures say what they show', all(ref['prompt'] in label for label in labels), labels)
+    pictures = tiles(page, '#words .live-x0', 32)
+    worst = gap(pictures, ref['pictures'], 3)
+    check(f"{name}: gives PyTorch's pixels (at most {worst:.2f} of 255 away)", worst <= 1.5)
+    colours = [(nearest([p[y][x] for y in (0, 1, 30, 31) for x in (0, 1, 30, 31)]), nearest([p[y][x] for y in range(14, 21) for x in range(11, 21)])) for p in pictures]
+    check(f'{name}: the four grounds are blue, the four things on them red', colours == [('blue', 'red')]*4, colours)
+    check(f'{name}: nothing went wrong while painting', not tab.errors, tab.errors)
+    if not every: return
+    back = page.locator('#words [name=time]')
+    check(f'{name}: the slider stands at the finished pictures', back.input_value() == back.get_attribute('max') == str(ref['steps']), back.input_value())
+    back.focus()
+    page.keyboard.press('Home')
+    check(f'{name}: the slider leads back to the first guess', 't = 1000' in page.get_attribute('#words .live-x0', 'aria-label') and tiles(page, '#words .live-x0', 32) != pictures)
+    got = page.evaluate(ASK, dict(ref, prompts=[ref['prompt'], ''], wrong=list(ref['complaints'])))
+    for what, a, b in (('latents', got['latents'][0], ref['latents']), ('latents without words', got['latents'][1], ref['wordless']), ('pictures', got['pictures'], ref['pictures'])):
+        check(f"{name}: {what} within 1e-3 of PyTorch's (at most {worst_of(a, b):.1e} away)", worst_of(a, b) <= 1e-3)
+    check(f"{name}: unknown words are answered as in Python", got['said'] == ref['complaints'], (got['said'], ref['complaints']))
+    box.fill('a red sneeker')
+    before = dict(tab.sizes)
+    page.keyboard.press('Enter')
+    state, said = finished(page, 'words')
+    check(f'{name}: an unknown word is named with known ones like it', state == 'failed' and said == ref['complaints']['a red sneeker'] and 'sneaker' in said, said)
+    check(f'{name}: the box is marked and keeps the focus', box.evaluate("e => e === document.activeElement && e.getAttribute('aria-invalid') === 'true' && e.getAttribute('aria-describedby') === document.querySelector('#words .live-status').id") and tab.sizes == before)
+    box.fill('')
+    page.locator('#words [name=steps]').focus()
+    page.keyboard.press('Home')
+    check(f'{name}: the sliders show their numbers', page.inner_text('#words [name=steps] + output') == '2')
+    page.click('#words button')
+    page.wait_for_function("document.querySelector('#words').dataset.state === 'done'")
+    check(f'{name}: an empty box paints without words', 'without words' in page.get_attribute('#words .live-x0', 'aria-label') and box.get_attribute('aria-invalid') is None)
+    check(f'{name}: the button keeps the focus', page.evaluate("document.activeElement.tagName") == 'BUTTON')
+    check(f'{name}: still nothing went wrong', not tab.errors, tab.errors)
     page.add_init_script('delete window.WebAssembly')
     tab.open(name)
-    check(f'{name}: says so without WebAssembly', 'no WebAssembly' in page.inner_text('#live'), page.inner_text('#live'))
+    for id in ('words', 'live'): check(f'{name}: says so without WebAssembly ({id})', 'no WebAssembly' in page.inner_text(f'#{id}'), page.inner_text(f'#{id}'))
+
+
+def nearest(rgb):
+    "The colour of the painted world that is nearest to the median of some pixels."
+    median = [sorted(channel)[len(channel)//2] for channel in zip(*rgb)]
+    return min(COLOURS, key=lambda name: sum((a - b)**2 for a, b in zip(COLOURS[name], median)))
+
+
+def phone(tab, name):
+    "On a narrow screen, a caption can be put together from the words that are offered, and nothing sticks out."
+    page = tab.open(name)
+    box = page.locator('#words [name=caption]')
+    box.scroll_into_view_if_needed()
+    box.fill('')
+    box.press('ArrowDown')
+    for word in 'a yellow dress on a purple ground'.split(): page.locator('#words [role=option]').get_by_text(word, exact=True).click()
+    check(f'{name} (phone): a caption of words that were tapped', box.input_value().strip() == 'a yellow dress on a purple ground', box.input_value())
+    box.fill('a ')
+    edges = page.evaluate("[...document.querySelectorAll('#words .live-next, #words [role=option]')].map(e => e.getBoundingClientRect()).flatMap(r => [r.left, r.right])")
+    check(f'{name} (phone): the list of words fits', len(edges) > 10 and min(edges) >= 0 and max(edges) <= 390, edges)
+    small = page.evaluate("[...document.querySelectorAll('#words [role=option], #words button')].map(e => e.getBoundingClientRect().height).filter(h => h < 24)")
+    check(f'{name} (phone): what can be tapped is at least 24 pixels high', not small, small)
+    box.fill('a yellow dress on a purple ground')
+    page.locator('#words [name=steps]').press('Home')
+    page.locator('#words button').click()
+    state, said = finished(page, 'words')
+    look = page.evaluate(LOOK)
+    check(f'{name} (phone): paints, and nothing overflows sideways', state == 'done' and look['width'] <= 390 and not look['wide'], (said, look['width'], look['wide'][:3]))
 
 
 def search(tab):
@@ -345,7 +477,10 @@ def main():
             search(tabs['light'])
             frame(tabs['light'])
         for name in ('index.html', 'live.html'):
-            if name in names: painter(tabs['light'], args.site, name, every=name == 'live.html')
+            if name not in names: continue
+            phone(tabs['phone'], name)
+            if name == 'live.html': garments(tabs['light'], args.site, name)
+            words(tabs['light'], args.site, name, source, every=name == 'live.html')
         browser.close()
     end()
 

@@ -37,22 +37,24 @@ def noise(seed, n):
     return np.array(out[:n], dtype=np.float32)
 
 
-def export(model):
-    "The U-Net as an ONNX graph for one image, in float32."
-    c = model.config
-    args = torch.zeros(1, c.in_channels, c.image_size, c.image_size), torch.tensor([1])
+def export(model, example):
+    "A network as an ONNX graph in float32, with the inputs that `example` names and the output `out`."
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
-        program = torch.onnx.export(model, args, dynamo=True, verbose=False, input_names=['x', 't'], output_names=['out'], opset_version=18)
+        program = torch.onnx.export(model, tuple(example.values()), dynamo=True, verbose=False, input_names=list(example), output_names=['out'], opset_version=18)
     return program.model_proto
 
 
 def shrink(graph):
-    "Store each weight of more than a thousand numbers in 16 bits, with a scale for each output channel."
+    "Store each weight of more than a thousand numbers in 16 bits: as float16 if it loses nothing, or as integers with a scale for each output channel."
     kept, nodes = [], []
     for w in graph.initializer:
         a = numpy_helper.to_array(w)
         if a.dtype != np.float32 or a.size < 1000: kept.append(w); continue
+        if (a == a.astype(np.float16)).all():
+            kept.append(numpy_helper.from_array(a.astype(np.float16), f'{w.name}.h'))
+            nodes.append(helper.make_node('Cast', [f'{w.name}.h'], [w.name], to=TensorProto.FLOAT))
+            continue
         axes = tuple(range(1, a.ndim)) if a.ndim > 1 else None
         scale = np.maximum(np.abs(a).max(axis=axes, keepdims=True), 1e-12)/32767
         for name, value in (('q', np.rint(a/scale).astype(np.int16)), ('scale', scale.astype(np.float32))):
@@ -66,32 +68,64 @@ def shrink(graph):
     graph.node.extend(nodes)
 
 
-def compare(model, data, T):
-    "Largest difference between the graph and PyTorch, over times from 1 to T."
-    session, c, g = onnxruntime.InferenceSession(data), model.config, torch.Generator().manual_seed(0)
-    worst = 0.
-    for t in torch.linspace(1, T, 41).long():
-        x = torch.randn(1, c.in_channels, c.image_size, c.image_size, generator=g)
-        with torch.no_grad(): want = model(x, t[None]).numpy()
-        got, = session.run(None, dict(x=x.numpy(), t=t[None].numpy()))
+def compare(model, data, inputs):
+    "Largest difference between the graph and PyTorch over a list of inputs, each a dict of tensors."
+    session, worst = onnxruntime.InferenceSession(data), 0.
+    for one in inputs:
+        with torch.no_grad(): want = model(*one.values()).numpy()
+        got, = session.run(None, {name: value.numpy() for name, value in one.items()})
         worst = max(worst, np.abs(got - want).max())
     return float(worst)
 
 
-def start(config, seeds):
+def graph(model, inputs, tolerance):
+    "The bytes of a network's graph with small weights; ends the program if it is more than `tolerance` from PyTorch."
+    proto = export(model, inputs[0])
+    shrink(proto.graph)
+    onnx.checker.check_model(proto)
+    data = proto.SerializeToString()
+    worst = compare(model, data, inputs)
+    print(f'{type(model).__name__}: {len(data)/1e6:.2f} MB, at most {worst:.1e} from PyTorch')
+    if worst > tolerance: sys.exit(f'that is more than {tolerance}')
+    return data
+
+
+def shape_of(denoise):
+    "Of one image, `(C, H, W)`."
+    c = denoise.model.config
+    return c.in_channels, c.image_size, c.image_size
+
+
+def noisy(denoise, n=41):
+    "Inputs of a U-Net: pure noise at times from 1 to T, one image each."
+    g = torch.Generator().manual_seed(0)
+    return [dict(x=torch.randn(1, *shape_of(denoise), generator=g), t=t[None]) for t in torch.linspace(1, denoise.schedule.T, n).long()]
+
+
+def start(denoise, seeds):
     "Noise to start from, one image per seed."
-    shape = config.model.in_channels, config.model.image_size, config.model.image_size
+    shape = shape_of(denoise)
     return torch.stack([torch.tensor(noise(seed, math.prod(shape))).reshape(shape) for seed in seeds])
 
 
-def settings(denoise, config):
-    "What live.js must know: the schedule, the kind of prediction, and PyTorch's own pictures for four seeds, to test against."
+def rounded(images, digits=4):
+    "Lists of numbers for JSON, one for each image."
+    return [[round(v, digits) for v in image.flatten().tolist()] for image in images]
+
+
+def settings(denoise, **more):
+    "What live.js must know of any model: its shape, its schedule and what it predicts."
+    channels, size, _ = shape_of(denoise)
+    return dict(size=size, channels=channels, prediction=denoise.prediction, clip=denoise.clip, alpha_bars=denoise.schedule.alpha_bars.tolist(), **more)
+
+
+def reference(denoise):
+    "PyTorch's own pictures for four seeds, to test the page against."
     pictures = {}
     for name, sampler in dict(ddim=ddim, dpm_solver=dpm_solver).items():
-        *_, (_, x, _) = sampler(denoise, start(config, range(4)), steps=50)
-        pictures[name] = [[round(v, 4) for v in image.flatten().tolist()] for image in x]
-    return dict(size=config.model.image_size, channels=config.model.in_channels, prediction=config.prediction,
-                alpha_bars=denoise.schedule.alpha_bars.tolist(), reference=dict(steps=50, seeds=[0, 1, 2, 3], **pictures))
+        *_, (_, x, _) = sampler(denoise, start(denoise, range(4)), steps=50)
+        pictures[name] = rounded(x)
+    return dict(steps=50, seeds=[0, 1, 2, 3], **pictures)
 
 
 def png(pixels):
@@ -101,9 +135,9 @@ def png(pixels):
     return data.getvalue()
 
 
-def chain(denoise, config, seeds, columns, scale):
+def chain(denoise, seeds, columns, scale):
     "uint8 `[H, W(, 3)]`: each row one image, from noise on the left to the finished picture on the right."
-    x_T = start(config, seeds)
+    x_T = start(denoise, seeds)
     steps = [x_T] + [x for _, x, _ in ancestral(denoise, x_T, 250, generator=image_generators(0, seeds))]
     level = np.rint(np.linspace(0, 1, columns)**.7*250).astype(int)
     rows = torch.stack([steps[i] for i in level], 1).clamp(-1, 1)               # [n, columns, C, H, W]
@@ -128,17 +162,11 @@ def card(strip):
 def main():
     if len(sys.argv) != 2: sys.exit(__doc__.split('\n\n')[1])
     denoise, config = load_run(sys.argv[1])
-    proto = export(denoise.model)
-    shrink(proto.graph)
-    onnx.checker.check_model(proto)
-    data = proto.SerializeToString()
-    worst = compare(denoise.model, data, config.T)
-    print(f'live.onnx: {len(data)/1e6:.2f} MB, at most {worst:.1e} from PyTorch')
-    if worst > tolerance: sys.exit(f'that is more than {tolerance}')
+    data = graph(denoise.model, noisy(denoise), tolerance)
     if len(data) > biggest: sys.exit(f'that is more than {biggest/1e6} MB: train a smaller model')
     (nbs/'live.onnx').write_bytes(data)
-    (nbs/'live.json').write_text(json.dumps(settings(denoise, config)) + '\n')
-    strip = chain(denoise, config, HERO, 15, 64//config.model.image_size)
+    (nbs/'live.json').write_text(json.dumps(settings(denoise, reference=reference(denoise))) + '\n')
+    strip = chain(denoise, HERO, 15, 64//config.model.image_size)
     (nbs/'hero.png').write_bytes(png(strip))
     (nbs/'card.png').write_bytes(png(card(strip[:len(strip)*5//6])))
     for name in ('live.json', 'hero.png', 'card.png'): print(f'{name}: {(nbs/name).stat().st_size/1e3:.0f} kB')
