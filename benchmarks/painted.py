@@ -54,7 +54,7 @@ def decoder(args):
     config = replace(unclip.DECODER, seed=args.seed, steps=args.steps or unclip.DECODER.steps)
     batches = unclip.captioned(PaintedWorld('train'), config.batch_size, generator=seeded(args.seed))
     pairs = unclip.embedded_paintings(unclip.load_part(unclip.CLIP), batches, seeded(args.seed + 1))
-    net, loss = fit(unclip.DecoderTrainer(config, unclip.Decoder(config.model), pairs, vae, device=args.device), 'decoder')
+    net, loss = fit(unclip.DecoderTrainer(config, unclip.Decoder(**asdict(config.model)), pairs, vae, device=args.device), 'decoder')
     return net, dict(steps=config.steps, batch=config.batch_size, loss=loss)
 
 PARTS = dict(clip=clip, prior=prior, decoder=decoder)

@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['PRIOR', 'DECODER', 'similarities', 'clip_loss', 'PictureEncoder', 'CaptionEncoder', 'CLIP', 'captioned', 'train_clip',
-           'PriorNet', 'dropped', 'PriorTrainer', 'embedded_pairs', 'EmbeddingCondition', 'DecoderConfig', 'Decoder',
-           'DecoderTrainer', 'embedded_paintings', 'Unclip', 'save_part', 'load_part', 'load_unclip']
+           'save_part', 'load_part', 'one_of', 'zero_shot', 'PriorNet', 'dropped', 'PriorTrainer', 'embedded_pairs',
+           'EmbeddingCondition', 'DecoderConfig', 'Decoder', 'DecoderTrainer', 'embedded_paintings', 'Unclip',
+           'load_unclip', 'four_ways', 'garment_spread']
 
 # %% ../nbs/19_unclip.ipynb #19000005
-import itertools, json, math, random
+import json, math, random
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -77,6 +78,7 @@ class CaptionEncoder(nn.Module):
 # %% ../nbs/19_unclip.ipynb #19000032
 class CLIP(nn.Module):
     "Pictures and captions as points of one sphere: Eq. (19.1); Radford et al. 2021."
+    part = 'clip'
     def __init__(self,
         width=32,  # of the `PictureEncoder`
         d=64,      # of the `CaptionEncoder`, as is the next
@@ -92,7 +94,8 @@ class CLIP(nn.Module):
     def kappa(self): return self.log_scale.exp()
     def pictures(self, x): return F.normalize(self.picture(x).float(), dim=-1)  # u `[B, dim]`
     def captions(self, y): return F.normalize(self.caption(y).float(), dim=-1)  # v `[B, dim]`
-    def forward(self, x, y): return similarities(self.picture(x).float(), self.caption(y).float(), self.kappa)
+    def forward(self, x, y):                                                     # s `[N, M]`
+        return similarities(self.picture(x).float(), self.caption(y).float(), self.kappa)
 
 # %% ../nbs/19_unclip.ipynb #19000034
 def captioned(
@@ -134,9 +137,58 @@ def train_clip(
         if each: each(n + 1, loss.detach())
     return average.model.requires_grad_(False)
 
+# %% ../nbs/19_unclip.ipynb #19000064
+def save_part(
+    net,       # CLIP, PriorNet or Decoder
+    path,      # safetensors file to write
+    **about,   # strings kept with it, such as the command that trained it
+):             # Path
+    "Weights in float16, and settings."
+    weights = {k: v.half().cpu().contiguous() for k, v in net.state_dict().items()}
+    return write_atomic(path, save(weights, dict(settings=json.dumps(net.settings), **about)))
+
+def load_part(
+    make,       # CLIP, PriorNet or Decoder
+    path=None,  # file of `save_part`; None: the one in the package
+):              # in eval mode, its weights frozen
+    "Read one of the three networks; ValueError if the file holds another."
+    path = Path(path or str(files('ddpm_lit')/'assets'/f'painted_{make.part}.safetensors'))
+    if not path.is_file(): raise FileNotFoundError(f"path={str(path)!r}: no such file")
+    try: net = make(**json.loads(read_weights(path)[1]['settings']))
+    except (KeyError, TypeError):
+        raise ValueError(f"path={str(path)!r} holds no {make.__name__} of save_part") from None
+    load_weights(net, path)
+    return net.eval().requires_grad_(False)
+
+# %% ../nbs/19_unclip.ipynb #19000040
+def one_of(
+    own,             # similarity of each picture to its own caption `[n]`
+    others,          # to the captions of other pictures `[n, m]`
+    fits,            # does that caption fit the picture just as well? bool `[n, m]`
+    pool=100,        # captions to choose from, at most m + 1
+    generator=None,  # which pool - 1 of the others
+):                   # right `[n]`, bool, and how many of the pool fit `[n]`, int
+    "Is the most similar of `pool` captions right? Eq. (19.7)."
+    if not 2 <= pool <= others.shape[1] + 1:
+        raise ValueError(f"pool must lie in 2 ... {others.shape[1] + 1}, got {pool}")
+    pick = torch.rand(others.shape, generator=generator).topk(pool - 1).indices
+    s = torch.cat([own[:, None], others.gather(1, pick)], 1)
+    ok = torch.cat([torch.ones(len(own), 1, dtype=torch.bool), fits.gather(1, pick)], 1)
+    return ok.gather(1, s.argmax(1, keepdim=True))[:, 0], ok.sum(1)
+
+# %% ../nbs/19_unclip.ipynb #19000044
+def zero_shot(
+    s,   # similarities of pictures to captions `[N, M]`
+    of,  # the class that each caption names, int64 `[M]`; every caption is as frequent
+):       # log p(k | x) `[N, K]`
+    "A classifier made of captions: Eq. (19.8); Radford et al. 2021, section 3.1."
+    sums = [s[:, of == k].logsumexp(1) for k in range(int(of.max()) + 1)]
+    return torch.stack(sums, 1).log_softmax(1)
+
 # %% ../nbs/19_unclip.ipynb #19000050
 class PriorNet(nn.Module):
     "A picture's point, guessed from a noisy one, the time and a caption's point."
+    part = 'prior'
     def __init__(self,
         dim=64,     # numbers in an embedding
         width=224,  # of the hidden layers
@@ -176,19 +228,22 @@ class PriorTrainer(Trainer):
     def loss(self, z0, y, t, noise):
         return ddpm_loss(self.model, self.schedule, z0, t, noise, self.config.prediction, y=y)
 
+PRIOR = TrainConfig(prediction='x0', batch_size=512, steps=8000, lr=1e-3, warmup=200, log_every=500)
+
 # %% ../nbs/19_unclip.ipynb #19000052
 def embedded_pairs(
     clip,            # CLIP, trained
     batches,         # what `captioned` yields
     size=512,        # pairs a batch
-    pool=40_000,     # pictures that are encoded once
+    pool=40_000,     # pictures that are encoded, once
     generator=None,  # torch.Generator on the CPU
 ):                   # yields (√dim u `[size, dim]`, v `[size, dim]`, one in ten zero) for ever
     "Pairs of embeddings for the prior."
-    with torch.no_grad(), autocast('cpu'):
-        parts = [(clip.pictures(x), clip.captions(y)) for _, x, y in
-                 itertools.islice(batches, -(-pool//1000))]
-    u, v = map(torch.cat, zip(*parts))
+    u, v = torch.empty(2, 0, clip.settings['dim'])
+    while len(u) < pool:
+        _, x, words = next(batches)
+        with torch.no_grad(), autocast('cpu'):
+            u, v = torch.cat([u, clip.pictures(x)]), torch.cat([v, clip.captions(words)])
     while True:
         i = torch.randint(len(u), (size,), generator=generator)
         yield u[i]*u.shape[1]**.5, dropped(v[i], generator=generator)
@@ -223,6 +278,11 @@ class DecoderConfig(ContextConfig):
 
 class Decoder(ContextUNet):
     "A prediction for `(x_t, t, y)`, y a picture's embedding; zeros or None: no embedding."
+    part = 'decoder'
+    def __init__(self, **settings): # of DecoderConfig
+        super().__init__(DecoderConfig(**settings))
+        self.settings = asdict(self.config)
+
     def condition(self):
         c = self.config
         return EmbeddingCondition(c.channels, 4*c.channels, c.dim, c.d, c.places)
@@ -286,33 +346,9 @@ class Unclip:
 def _guided(denoise, w, y):
     return Guided(denoise.model, denoise.schedule, denoise.prediction, False, w, torch.zeros(y.shape[1]))
 
-# %% ../nbs/19_unclip.ipynb #19000064
-PRIOR = TrainConfig(prediction='x0', batch_size=512, steps=8000, lr=1e-3, warmup=200, log_every=500)
-DECODER = TrainConfig(model=DecoderConfig(), batch_size=64, steps=8000, lr=2e-3, warmup=200, log_every=200)
-
-def save_part(
-    net,       # CLIP, PriorNet or Decoder
-    path,      # safetensors file to write
-    **about,   # strings kept with it, such as the command that trained it
-):             # Path
-    "Weights in float16, and settings."
-    settings = asdict(net.config) if isinstance(net, Decoder) else net.settings
-    weights = {k: v.half().cpu().contiguous() for k, v in net.state_dict().items()}
-    return write_atomic(path, save(weights, dict(settings=json.dumps(settings), **about)))
-
-def load_part(
-    make,       # CLIP, PriorNet or Decoder
-    path=None,  # file of `save_part`; None: the one in the package
-):              # in eval mode, its weights frozen
-    "Read one of the three networks; ValueError if the file holds another."
-    names = {CLIP: 'clip', PriorNet: 'prior', Decoder: 'decoder'}
-    path = Path(path or str(files('ddpm_lit')/'assets'/f'painted_{names[make]}.safetensors'))
-    if not path.is_file(): raise FileNotFoundError(f"path={str(path)!r}: no such file")
-    try: settings = json.loads(read_weights(path)[1]['settings'])
-    except KeyError: raise ValueError(f"path={str(path)!r} is no file of save_part") from None
-    net = Decoder(DecoderConfig(**settings)) if make is Decoder else make(**settings)
-    load_weights(net, path)
-    return net.eval().requires_grad_(False)
+# %% ../nbs/19_unclip.ipynb #19000065
+DECODER = TrainConfig(model=DecoderConfig(), batch_size=64, steps=8000, lr=2e-3, warmup=200,
+                      log_every=200)
 
 def load_unclip()->Unclip:
     "The models in the package."
@@ -320,3 +356,26 @@ def load_unclip()->Unclip:
         return Denoiser(autocast('cpu')(net), config.noise_schedule(), config.prediction, False)
     return Unclip(load_part(CLIP), denoiser(load_part(PriorNet), PRIOR),
                   denoiser(load_part(Decoder), DECODER), load_vae())
+
+# %% ../nbs/19_unclip.ipynb #19000071
+def four_ways(
+    model,     # Unclip
+    v,         # embeddings of captions `[B, dim]`
+    pictures,  # a real picture of each caption `[B, 3, 32, 32]`
+    gap,       # mean of u minus mean of v `[dim]`
+    seed=0,
+):             # dict: name -> points to paint from `[B, dim]`
+    "Points that stand for a caption."
+    return dict(caption=v, shifted=F.normalize(v + gap, dim=1), prior=model.imagine(v, seed),
+                picture=model.embed(pictures))
+
+def garment_spread(
+    x,       # pictures with one garment `[n*k, 3, 32, 32]`
+    scenes,  # what they were asked to show, k in a row the same
+    k,       # pictures of each caption, at least 2
+    judge,   # Judge
+):           # `[n]`, in squared units of the classifier's features
+    "How different the garments of one caption are: Eq. (19.12)."
+    ink = unmix(x, palette[scenes.colours[:, 0]], palette[scenes.grounds]).clamp(0, 1)
+    with torch.no_grad(): f = judge.net.features(2*ink.square()[:, None] - 1).double()
+    return f.view(-1, k, f.shape[1]).var(1).sum(1)
