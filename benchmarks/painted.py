@@ -34,7 +34,7 @@ def fit(trainer, name):
 
 def clip(args):
     torch.manual_seed(args.seed)
-    steps = args.steps or 2000
+    steps = args.steps or 600
     batches = unclip.captioned(PaintedWorld('train'), 256, generator=seeded(args.seed))
     each = watch('clip', 100, time.process_time())
     net = unclip.train_clip(unclip.CLIP(), batches, steps, device=args.device, each=each).cpu()

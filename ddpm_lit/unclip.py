@@ -48,7 +48,7 @@ def clip_loss(
 
 # %% ../nbs/19_unclip.ipynb #19000031
 class PictureEncoder(nn.Module):
-    "A picture as a vector: three times half the size, a residual block after each."
+    "A picture as a vector: three times half the size, a residual block after the last two."
     def __init__(self,
         width=32,  # channels after the first halving
         dim=64,    # numbers in the result
@@ -57,7 +57,7 @@ class PictureEncoder(nn.Module):
         w = width
         def halve(a, b): return nn.Conv2d(a, b, 4, 2, 1)
         self.layers = nn.Sequential(
-            halve(3, w), Plain(w, w), halve(w, 2*w), Plain(2*w, 2*w),
+            halve(3, w), nn.SiLU(), halve(w, 2*w), Plain(2*w, 2*w),
             halve(2*w, 2*w), Plain(2*w, 2*w), group_norm(2*w), nn.SiLU())
         self.out = nn.Linear(2*w*4*4, dim)
 
@@ -114,8 +114,8 @@ def captioned(
 def train_clip(
     clip,            # CLIP, trained in place
     batches,         # what `captioned` yields
-    steps=2000,
-    lr=2e-3,         # limit of the rate, see `lr_at`
+    steps=600,
+    lr=3e-3,         # limit of the rate, see `lr_at`
     weight_decay=.1, # of AdamW
     device='cpu',
     each=None,       # called after each step as `each(n, loss)`
