@@ -228,7 +228,7 @@ class PriorTrainer(Trainer):
     def loss(self, z0, y, t, noise):
         return ddpm_loss(self.model, self.schedule, z0, t, noise, self.config.prediction, y=y)
 
-PRIOR = TrainConfig(prediction='x0', batch_size=512, steps=8000, lr=1e-3, warmup=200, log_every=500)
+PRIOR = TrainConfig(prediction='x0', batch_size=256, steps=5000, lr=1e-3, warmup=200, log_every=500)
 
 # %% ../nbs/19_unclip.ipynb #19000052
 def embedded_pairs(
@@ -347,7 +347,7 @@ def _guided(denoise, w, y):
     return Guided(denoise.model, denoise.schedule, denoise.prediction, False, w, torch.zeros(y.shape[1]))
 
 # %% ../nbs/19_unclip.ipynb #19000065
-DECODER = TrainConfig(model=DecoderConfig(), batch_size=64, steps=8000, lr=2e-3, warmup=200,
+DECODER = TrainConfig(model=DecoderConfig(), batch_size=64, steps=3000, lr=2e-3, warmup=200,
                       log_every=200)
 
 def load_unclip()->Unclip:
