@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Train one of the networks of the painted world, chapters 17 to 19, and write it to ddpm_lit/assets/painted_NAME.safetensors, with its
 scores, processor seconds and command in results/painted.json. `clip`: the encoder of captions and pictures; `prior`: from a caption's
-embedding to a picture's; `decoder`: from there to latents. In this order, after the VAE: each needs those before it."""
+embedding to a picture's; `decoder`: from there to latents. In this order, after the VAE
+and the text model: each needs those before it."""
 import argparse, json, time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -54,7 +55,7 @@ def decoder(args):
     config = replace(unclip.DECODER, seed=args.seed, steps=args.steps or unclip.DECODER.steps)
     batches = unclip.captioned(PaintedWorld('train'), config.batch_size, generator=seeded(args.seed))
     pairs = unclip.embedded_paintings(unclip.load_part(unclip.CLIP), batches, seeded(args.seed + 1))
-    net, loss = fit(unclip.DecoderTrainer(config, unclip.Decoder(**asdict(config.model)), pairs, vae, device=args.device), 'decoder')
+    net, loss = fit(unclip.DecoderTrainer(config, unclip.from_text(**asdict(config.model)), pairs, vae, device=args.device), 'decoder')
     return net, dict(steps=config.steps, batch=config.batch_size, loss=loss)
 
 PARTS = dict(clip=clip, prior=prior, decoder=decoder)

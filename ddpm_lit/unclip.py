@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['PRIOR', 'DECODER', 'similarities', 'clip_loss', 'PictureEncoder', 'CaptionEncoder', 'CLIP', 'captioned', 'train_clip',
            'save_part', 'load_part', 'one_of', 'zero_shot', 'PriorNet', 'dropped', 'PriorTrainer', 'embedded_pairs',
-           'EmbeddingCondition', 'DecoderConfig', 'Decoder', 'DecoderTrainer', 'embedded_paintings', 'Unclip',
-           'load_unclip', 'four_ways', 'garment_spread']
+           'EmbeddingCondition', 'DecoderConfig', 'Decoder', 'from_text', 'DecoderTrainer', 'embedded_paintings',
+           'Unclip', 'load_unclip', 'four_ways', 'garment_spread']
 
 # %% ../nbs/19_unclip.ipynb #19000005
 import json, math, random
@@ -228,14 +228,14 @@ class PriorTrainer(Trainer):
     def loss(self, z0, y, t, noise):
         return ddpm_loss(self.model, self.schedule, z0, t, noise, self.config.prediction, y=y)
 
-PRIOR = TrainConfig(prediction='x0', batch_size=256, steps=5000, lr=1e-3, warmup=200, log_every=500)
+PRIOR = TrainConfig(prediction='x0', batch_size=256, steps=2500, lr=2e-3, warmup=200, log_every=250)
 
 # %% ../nbs/19_unclip.ipynb #19000052
 def embedded_pairs(
     clip,            # CLIP, trained
     batches,         # what `captioned` yields
     size=512,        # pairs a batch
-    pool=40_000,     # pictures that are encoded, once
+    pool=20_000,     # pictures that are encoded, once
     generator=None,  # torch.Generator on the CPU
 ):                   # yields (√dim u `[size, dim]`, v `[size, dim]`, one in ten zero) for ever
     "Pairs of embeddings for the prior."
@@ -272,7 +272,6 @@ class EmbeddingCondition(Condition):
 @dataclass(frozen=True)
 class DecoderConfig(ContextConfig):
     "The shape of a `Decoder`."
-    blocks:int = 1
     dim:int = 64    # of the picture's embedding
     places:int = 4  # vectors that it becomes
 
@@ -286,6 +285,20 @@ class Decoder(ContextUNet):
     def condition(self):
         c = self.config
         return EmbeddingCondition(c.channels, 4*c.channels, c.dim, c.d, c.places)
+
+# %% ../nbs/19_unclip.ipynb #19000066
+def from_text(
+    path=None,   # weights of a `TextUNet`; None: those of chapter 18 in the package
+    **settings,  # of DecoderConfig
+)->Decoder:
+    "Chapter 18's network with the text encoder replaced by a new, untrained map of embeddings."
+    weights, _ = read_weights(path or files('ddpm_lit')/'assets'/'painted_text.safetensors')
+    ours = {k: v.float() for k, v in weights.items() if not k.startswith('cond.text.')}
+    net = Decoder(**settings)
+    missing, extra = net.load_state_dict(ours, strict=False)
+    if extra or any(not k.startswith('cond.embed.') for k in missing):
+        raise ValueError(f"path={str(path)!r} holds no TextUNet of this shape: {(missing + extra)[0]}")
+    return net
 
 # %% ../nbs/19_unclip.ipynb #19000061
 class DecoderTrainer(LatentTrainer):
@@ -347,8 +360,8 @@ def _guided(denoise, w, y):
     return Guided(denoise.model, denoise.schedule, denoise.prediction, False, w, torch.zeros(y.shape[1]))
 
 # %% ../nbs/19_unclip.ipynb #19000065
-DECODER = TrainConfig(model=DecoderConfig(), batch_size=64, steps=3000, lr=2e-3, warmup=200,
-                      log_every=200)
+DECODER = TrainConfig(model=DecoderConfig(), batch_size=64, steps=250, lr=1e-3, warmup=50,
+                      log_every=50)
 
 def load_unclip()->Unclip:
     "The models in the package."
