@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['PRIOR', 'DECODER', 'similarities', 'clip_loss', 'PictureEncoder', 'CaptionEncoder', 'CLIP', 'captioned', 'train_clip',
-           'save_part', 'load_part', 'one_of', 'zero_shot', 'PriorNet', 'dropped', 'PriorTrainer', 'embedded_pairs',
-           'EmbeddingCondition', 'DecoderConfig', 'Decoder', 'from_text', 'DecoderTrainer', 'embedded_paintings',
-           'Unclip', 'load_unclip', 'four_ways', 'garment_spread']
+           'save_part', 'load_part', 'one_of', 'zero_shot', 'plain', 'PriorNet', 'dropped', 'PriorTrainer',
+           'embedded_pairs', 'EmbeddingCondition', 'DecoderConfig', 'Decoder', 'from_text', 'DecoderTrainer',
+           'embedded_paintings', 'Unclip', 'load_unclip', 'four_ways', 'garment_spread', 'trial', 'mean_error',
+           'facing', 'variation_trial', 'slerp', 'changed', 'change_trial']
 
 # %% ../nbs/19_unclip.ipynb #19000005
 import json, math, random
@@ -17,15 +18,16 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save
 from torch import nn
-from .forward import randn_like
 from .noise_prediction import Denoiser, ddpm_loss
 from .unet import Condition, group_norm, time_embedding
 from .training import EMA, TrainConfig, Trainer, autocast, lr_at
 from .runs import load_weights, read_weights, write_atomic
 from .sampling import ddim, start_noise
 from .guidance import Guided
-from .latent import VAE, LatentTrainer, Plain, draw_scenes, load_vae
-from .text import ContextConfig, ContextUNet, TextEncoder, caption, tokenize
+from .latent import (
+    COLOURS, VAE, Judge, LatentTrainer, Plain, agreement, draw_scenes, load_vae, palette, unmix)
+from .text import (
+    NAMES, ContextConfig, ContextUNet, TextEncoder, article, caption, tokenize)
 
 # %% ../nbs/19_unclip.ipynb #19000011
 def similarities(
@@ -184,6 +186,18 @@ def zero_shot(
     "A classifier made of captions: Eq. (19.8); Radford et al. 2021, section 3.1."
     sums = [s[:, of == k].logsumexp(1) for k in range(int(of.max()) + 1)]
     return torch.stack(sums, 1).log_softmax(1)
+
+# %% ../nbs/19_unclip.ipynb #190000b1
+def plain(
+    garment,  # 0 … 9
+    colour,   # 0 … 7
+    ground,   # 0 … 7
+    name=0,   # which of the garment's `NAMES`
+):            # str
+    "The plainest caption: 'a red boot on a blue ground'."
+    c, b = list(COLOURS)[colour], list(COLOURS)[ground]
+    thing = f'{c} {NAMES[garment][name]}'
+    return f"{thing if garment == 1 else article(thing)} on {article(b)} ground"
 
 # %% ../nbs/19_unclip.ipynb #19000050
 class PriorNet(nn.Module):
@@ -375,7 +389,7 @@ def four_ways(
     model,     # Unclip
     v,         # embeddings of captions `[B, dim]`
     pictures,  # a real picture of each caption `[B, 3, 32, 32]`
-    gap,       # mean of u minus mean of v `[dim]`
+    gap,       # mean of u minus mean of v, `[dim]`
     seed=0,
 ):             # dict: name -> points to paint from `[B, dim]`
     "Points that stand for a caption."
@@ -384,7 +398,7 @@ def four_ways(
 
 def garment_spread(
     x,       # pictures with one garment `[n*k, 3, 32, 32]`
-    scenes,  # what they were asked to show, k in a row the same
+    scenes,  # what they should show, k in a row the same
     k,       # pictures of each caption, at least 2
     judge,   # Judge
 ):           # `[n]`, in squared units of the classifier's features
@@ -392,3 +406,112 @@ def garment_spread(
     ink = unmix(x, palette[scenes.colours[:, 0]], palette[scenes.grounds]).clamp(0, 1)
     with torch.no_grad(): f = judge.net.features(2*ink.square()[:, None] - 1).double()
     return f.view(-1, k, f.shape[1]).var(1).sum(1)
+
+# %% ../nbs/19_unclip.ipynb #19000073
+def trial(
+    model,      # Unclip
+    world,      # PaintedWorld, whose pictures it has not seen
+    n,          # captions
+    k,          # pictures of each
+    w=2.,       # weight of the decoder's guidance
+    seen=True,  # combinations of training, or the others
+    seed=0,
+    steps=10,   # of the decoder
+):              # dict: way -> dict: `garment`, `colour`, `ground`, `all` bool `[n, k]`; `spread` `[n]`
+    "Pictures of captions, by `four_ways` and real, as the judge sees them."
+    judge, draw = Judge(), torch.Generator().manual_seed(seed)
+    _, x, words = next(captioned(world, 500, True, draw))
+    gap = (model.embed(x) - model.clip.captions(words)).mean(0).detach()
+    scenes, _, words = next(captioned(world, n, seen, draw))
+    many = scenes[torch.arange(n).repeat_interleave(k)]
+    real, v = world.paint(many, draw), model.clip.captions(words).detach().repeat_interleave(k, 0)
+    points = four_ways(model, v, real, gap, seed)
+    pictures = {name: model.paint(u, seed, w, steps) for name, u in points.items()} | dict(real=real)
+    return {name: {part: right.view(n, k) for part, right in agreement(many, judge(x)).items()
+                   if part in ('garment', 'colour', 'ground', 'all')}
+            | dict(spread=garment_spread(x, many, k, judge)) for name, x in pictures.items()}
+
+def mean_error(
+    values,  # `[n]` or `[n, k]`, rows independent
+):           # mean, standard error
+    "Mean over everything, with the standard error over the rows."
+    rows = values.double().flatten(1).mean(1) if values.ndim > 1 else values.double()
+    return rows.mean().item(), rows.std().item()/len(rows)**.5
+
+# %% ../nbs/19_unclip.ipynb #19000086
+def facing(
+    ink,    # of shoes `[N, 32, 32]` in [0, 1]
+    kinds,  # their kinds `[N]`, int64: 5, 7 or 9
+    world,  # PaintedWorld; its garments are not mirrored
+):          # `[N]`: positive, as in the data; negative, mirrored
+    "Which way a shoe points: its ink against the mean of its kind, minus the mirrored mean."
+    mean = torch.stack([world.large[world.of_kind[k]].mean(0) for k in range(10)])
+    return (ink*(mean - mean.flip(-1))[kinds]).sum((1, 2))
+
+def variation_trial(
+    model,     # Unclip
+    world,     # PaintedWorld, whose pictures it has not seen
+    n,         # pictures
+    w=2.,      # weight of guidance
+    seed=0,
+    steps=10,
+):             # dict of bool tensors: what stays as it was
+    "One variation of each of n real pictures; `facing` and `chance` for its shoes only."
+    judge, draw = Judge(), torch.Generator().manual_seed(seed)
+    scenes, x, _ = next(captioned(world, n, True, draw))
+    y = model.paint(model.embed(x), seed, w, steps)
+    shoes = torch.isin(scenes.garments[:, 0], torch.tensor([5, 7, 9]))
+    paint = palette[scenes.colours[:, 0]], palette[scenes.grounds]
+    a, b = (facing(unmix(p, *paint).clamp(0, 1)[shoes], scenes.garments[shoes, 0], world) > 0 for p in (x, y))
+    old, new = judge(x), judge(y)
+    same = {k: v for k, v in agreement(old, new).items() if k in ('garment', 'colour', 'ground', 'all')}
+    return same | dict(facing=a == b, chance=a == b.roll(1))
+
+# %% ../nbs/19_unclip.ipynb #19000090
+def slerp(
+    u,      # unit vectors `[..., d]`
+    other,  # more of them, none opposite to its u
+    f,      # how far, 0 at `u`, 1 at `other`; a number or `[..., 1]`
+):          # unit vectors `[..., d]`
+    "A point on the great circle between two: Eq. (19.13); Shoemake 1985."
+    cos = (u*other).sum(-1, keepdim=True)
+    if (cos < -1 + 1e-6).any(): raise ValueError("other is opposite to u: no circle is shortest")
+    omega = cos.clamp(max=1 - 1e-7).acos()
+    return F.normalize(((1 - f)*omega).sin()*u + (f*omega).sin()*other, dim=-1)
+
+# %% ../nbs/19_unclip.ipynb #19000094
+def changed(
+    u,      # embeddings of pictures `[B, dim]`
+    old,    # embeddings of captions that describe them `[B, dim]`
+    new,    # embeddings of captions that describe what is wanted `[B, dim]`
+    theta,  # how far, 0 … 1; the paper takes 0.25 … 0.5
+):          # `[B, dim]`
+    "Turn u by the difference of two captions: Eq. (19.14); Ramesh et al. 2022, section 3.3."
+    return slerp(u, F.normalize(new - old, dim=-1), theta)
+
+# %% ../nbs/19_unclip.ipynb #19000096
+def change_trial(
+    model,    # Unclip
+    world,    # PaintedWorld, whose pictures it has not seen
+    n,        # pictures
+    thetas,   # angles to try
+    what,     # 'garment', 'colour' or 'ground': what the words change
+    w=2.,     # weight of guidance
+    seed=0,
+    steps=10,
+):            # dict: theta -> dict of bool `[n]`: `changed` as wanted, `kept` the rest, `both`
+    "Change n real pictures by words, each in one thing."
+    judge, draw = Judge(), torch.Generator().manual_seed(seed)
+    scenes, x, _ = next(captioned(world, n, True, draw))
+    old = torch.stack([scenes.garments[:, 0], scenes.colours[:, 0], scenes.grounds], 1)
+    part, size = dict(garment=(0, 10), colour=(1, 8), ground=(2, 8))[what]
+    new = old.clone()
+    while (bad := (new == old).all(1) | (new[:, 1] == new[:, 2])).any():
+        new[bad, part] = torch.randint(size, (int(bad.sum()),), generator=draw)
+    u, (a, b) = model.embed(x), (model.read([plain(*row) for row in v.tolist()]) for v in (old, new))
+    def judged(theta):
+        read = judge(model.paint(changed(u, a, b, theta), seed, w, steps))
+        now = torch.stack([read.garments[:, 0], read.colours[:, 0], read.grounds], 1) == new
+        rest = [i for i in range(3) if i != part]
+        return dict(changed=now[:, part], kept=now[:, rest].all(1), both=now.all(1))
+    return {theta: judged(theta) for theta in thetas}
