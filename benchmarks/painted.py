@@ -4,12 +4,12 @@ scores, processor seconds and command in results/painted.json. `clip`: the encod
 embedding to a picture's; `decoder`: from there to latents. In this order, after the VAE
 and the text model: each needs those before it."""
 import argparse, json, time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 import torch
 from ddpm_lit import unclip
 from ddpm_lit.latent import Judge, PaintedWorld, load_vae
-from ddpm_lit.training import pick_device
+from ddpm_lit.text import load_painter, tokenize
 from measure import ROOT, command, record, write
 
 
@@ -54,8 +54,13 @@ def decoder(args):
     vae = load_vae()
     config = replace(unclip.DECODER, seed=args.seed, steps=args.steps or unclip.DECODER.steps)
     batches = unclip.captioned(PaintedWorld('train'), config.batch_size, generator=seeded(args.seed))
-    pairs = unclip.embedded_paintings(unclip.load_part(unclip.CLIP), batches, seeded(args.seed + 1))
-    net, loss = fit(unclip.DecoderTrainer(config, unclip.from_text(**asdict(config.model)), pairs, vae, device=args.device), 'decoder')
+    clip, reader = unclip.load_part(unclip.CLIP), load_painter(args.start).denoise.model
+    scenes, x, _ = next(unclip.captioned(PaintedWorld('train'), 4000, generator=seeded(args.seed + 2)))
+    plainest = [unclip.plain(*row) for row in zip(scenes.garments[:, 0].tolist(), scenes.colours[:, 0].tolist(), scenes.grounds.tolist())]
+    net = unclip.from_text(reader, clip, x, torch.stack([tokenize(words) for words in plainest]))
+    config = replace(config, model=net.config)
+    pairs = unclip.embedded_paintings(clip, batches, seeded(args.seed + 1))
+    net, loss = fit(unclip.DecoderTrainer(config, net, pairs, vae, device=args.device), 'decoder')
     return net, dict(steps=config.steps, batch=config.batch_size, loss=loss)
 
 PARTS = dict(clip=clip, prior=prior, decoder=decoder)
@@ -66,6 +71,7 @@ def main():
     parser.add_argument('--steps', type=int, help='instead of the usual number')
     parser.add_argument('--seed', default=0, type=int)
     parser.add_argument('--device', default='cpu', help='cpu or cuda')
+    parser.add_argument('--start', type=Path, help='for decoder: weights of chapter 18 to start from (those in the package)')
     parser.add_argument('--out', type=Path, help='where the weights go (the package)')
     args = parser.parse_args()
     line, start = command(args, parser), time.process_time()

@@ -11,11 +11,12 @@ __all__ = ['PRIOR', 'DECODER', 'similarities', 'clip_loss', 'PictureEncoder', 'C
 
 # %% ../nbs/19_unclip.ipynb #19000005
 import json, math, random
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from importlib.resources import files
 from pathlib import Path
 import torch
 import torch.nn.functional as F
+from fastcore.basics import patch
 from safetensors.torch import save
 from torch import nn
 from .noise_prediction import Denoiser, ddpm_loss
@@ -27,7 +28,7 @@ from .guidance import Guided
 from .latent import (
     COLOURS, VAE, Judge, LatentTrainer, Plain, agreement, draw_scenes, load_vae, palette, unmix)
 from .text import (
-    NAMES, ContextConfig, ContextUNet, TextEncoder, article, caption, tokenize)
+    LENGTH, NAMES, ContextConfig, ContextUNet, TextEncoder, article, caption, tokenize)
 
 # %% ../nbs/19_unclip.ipynb #19000011
 def similarities(
@@ -44,7 +45,8 @@ def clip_loss(
 ):      # 0-dim
     "Symmetric cross-entropy: Eq. (19.3); Radford et al. 2021, Figure 3; Oord et al. 2018."
     if s.ndim != 2 or s.shape[0] != s.shape[1]:
-        raise ValueError(f"s has shape {list(s.shape)}, expected [N, N]: as many captions as pictures")
+        raise ValueError(f"s has shape {list(s.shape)}, expected [N, N]: "
+                         "as many captions as pictures")
     pair = torch.arange(len(s), device=s.device)
     return (F.cross_entropy(s, pair) + F.cross_entropy(s.T, pair))/2
 
@@ -63,7 +65,8 @@ class PictureEncoder(nn.Module):
             halve(2*w, 2*w), Plain(2*w, 2*w), group_norm(2*w), nn.SiLU())
         self.out = nn.Linear(2*w*4*4, dim)
 
-    def forward(self, x): return self.out(self.layers(x).flatten(1))  # `[B, 3, 32, 32]` -> `[B, dim]`
+    def forward(self, x): # `[B, 3, 32, 32]` -> `[B, dim]`
+        return self.out(self.layers(x).flatten(1))
 
 class CaptionEncoder(nn.Module):
     "A caption as a vector: the mean of what the transformer makes of its words."
@@ -75,7 +78,8 @@ class CaptionEncoder(nn.Module):
         super().__init__()
         self.text, self.out = TextEncoder(d, layers), nn.Linear(d, dim)
 
-    def forward(self, y): return self.out(self.text(y).mean(1))       # `[B, LENGTH]` -> `[B, dim]`
+    def forward(self, y): # tokens `[B, LENGTH]` -> `[B, dim]`
+        return self.out(self.text(y).mean(1))
 
 # %% ../nbs/19_unclip.ipynb #19000032
 class CLIP(nn.Module):
@@ -96,7 +100,7 @@ class CLIP(nn.Module):
     def kappa(self): return self.log_scale.exp()
     def pictures(self, x): return F.normalize(self.picture(x).float(), dim=-1)  # u `[B, dim]`
     def captions(self, y): return F.normalize(self.caption(y).float(), dim=-1)  # v `[B, dim]`
-    def forward(self, x, y):                                                     # s `[N, M]`
+    def forward(self, x, y): # s `[N, M]`
         return similarities(self.picture(x).float(), self.caption(y).float(), self.kappa)
 
 # %% ../nbs/19_unclip.ipynb #19000034
@@ -113,6 +117,7 @@ def captioned(
         words = torch.stack([tokenize(caption(scenes[i], rng)) for i in range(n)])
         yield scenes, world.paint(scenes, generator), words
 
+# %% ../nbs/19_unclip.ipynb #190000e0
 def train_clip(
     clip,            # CLIP, trained in place
     batches,         # what `captioned` yields
@@ -283,11 +288,12 @@ class EmbeddingCondition(Condition):
         if y is not None and tuple(y.shape) != (len(x), self.embed.in_features): raise ValueError(
             f"y has shape {list(y.shape)}: must be [B, {self.embed.in_features}] with B = {len(x)}")
 
+# %% ../nbs/19_unclip.ipynb #190000e1
 @dataclass(frozen=True)
 class DecoderConfig(ContextConfig):
     "The shape of a `Decoder`."
     dim:int = 64    # of the picture's embedding
-    places:int = 4  # vectors that it becomes
+    places:int = LENGTH  # vectors that it becomes
 
 class Decoder(ContextUNet):
     "A prediction for `(x_t, t, y)`, y a picture's embedding; zeros or None: no embedding."
@@ -302,16 +308,23 @@ class Decoder(ContextUNet):
 
 # %% ../nbs/19_unclip.ipynb #19000066
 def from_text(
-    path=None,   # weights of a `TextUNet`; None: those of chapter 18 in the package
-    **settings,  # of DecoderConfig
-)->Decoder:
-    "Chapter 18's network with the text encoder replaced by a new, untrained map of embeddings."
-    weights, _ = read_weights(path or files('ddpm_lit')/'assets'/'painted_text.safetensors')
-    ours = {k: v.float() for k, v in weights.items() if not k.startswith('cond.text.')}
-    net = Decoder(**settings)
-    missing, extra = net.load_state_dict(ours, strict=False)
-    if extra or any(not k.startswith('cond.embed.') for k in missing):
-        raise ValueError(f"path={str(path)!r} holds no TextUNet of this shape: {(missing + extra)[0]}")
+    text,   # TextUNet, trained
+    clip,   # CLIP, trained
+    x,      # pictures `[N, 3, 32, 32]`, some thousands
+    words,  # a caption of each: tokens `[N, LENGTH]`
+):          # Decoder
+    "Chapter 18's network, which sees embeddings in place of words, as well as a linear map can."
+    c = text.config
+    shape = {f.name: getattr(c, f.name) for f in fields(ContextConfig)}
+    net = Decoder(**shape, dim=clip.settings['dim'], places=words.shape[1])
+    ours = {k: v for k, v in text.state_dict().items() if not k.startswith('cond.text.')}
+    net.load_state_dict(ours, strict=False)
+    with torch.no_grad():
+        u = torch.cat([clip.pictures(part) for part in x.split(500)])*net.config.dim**.5
+        empty = text.cond.text(torch.zeros_like(words[:1]))
+        context = (text.cond.text(words) - empty).flatten(1)
+        net.cond.embed.weight.copy_(torch.linalg.lstsq(u, context).solution.T)
+        net.cond.embed.bias.copy_(empty.flatten())
     return net
 
 # %% ../nbs/19_unclip.ipynb #19000061
@@ -347,34 +360,38 @@ class Unclip:
     def read(self, texts):  # list of captions -> v `[B, dim]`
         return self.clip.captions(torch.stack([tokenize(s) for s in texts]))
 
-    def imagine(self,
-        v,         # embeddings of captions `[B, dim]`
-        seed=0,    # row i depends on `seed` and i alone
-        w=1.,      # weight of guidance, see `Guided`
-        steps=20,  # of DDIM
-    ):             # embeddings of pictures `[B, dim]`, unit length
-        "The prior: points where pictures with these captions could lie."
-        z, _ = start_noise(v.shape[1:], range(len(v)), seed)
-        for _, z, _ in ddim(_guided(self.prior, w, v), z, steps, y=v): pass
-        return F.normalize(z, dim=1)
+# %% ../nbs/19_unclip.ipynb #190000e3
+@patch
+def imagine(self:Unclip,
+    v,         # embeddings of captions `[B, dim]`
+    seed=0,    # row i depends on `seed` and i alone
+    w=1.,      # weight of guidance, see `Guided`
+    steps=20,  # of DDIM
+):             # embeddings of pictures `[B, dim]`, unit length
+    "The prior: points where a picture of each caption could lie."
+    z, _ = start_noise(v.shape[1:], range(len(v)), seed)
+    for _, z, _ in ddim(_guided(self.prior, w, v), z, steps, y=v): pass
+    return F.normalize(z, dim=1)
 
-    def paint(self,
-        u,         # embeddings of pictures `[B, dim]`
-        seed=0,    # picture i depends on `seed` and i alone
-        w=2.,      # weight of guidance
-        steps=20,  # of DDIM
-    ):             # pictures `[B, 3, 32, 32]` in [-1, 1]
-        "The decoder: pictures that could have these embeddings."
-        z, _ = start_noise((self.vae.latent, 8, 8), range(len(u)), seed)
-        for _, z, _ in ddim(_guided(self.decoder, w, u), z, steps, y=u): pass
-        return self.vae.pictures(z)
+@patch
+def paint(self:Unclip,
+    u,         # embeddings of pictures `[B, dim]`
+    seed=0,    # picture i depends on `seed` and i alone
+    w=2.,      # weight of guidance
+    steps=20,  # of DDIM
+):             # pictures `[B, 3, 32, 32]` in [-1, 1]
+    "The decoder: pictures that could have these embeddings."
+    z, _ = start_noise((self.vae.latent, 8, 8), range(len(u)), seed)
+    for _, z, _ in ddim(_guided(self.decoder, w, u), z, steps, y=u): pass
+    return self.vae.pictures(z)
 
 # %% ../nbs/19_unclip.ipynb #19000063
 def _guided(denoise, w, y):
-    return Guided(denoise.model, denoise.schedule, denoise.prediction, False, w, torch.zeros(y.shape[1]))
+    nothing = torch.zeros(y.shape[1])
+    return Guided(denoise.model, denoise.schedule, denoise.prediction, False, w, nothing)
 
 # %% ../nbs/19_unclip.ipynb #19000065
-DECODER = TrainConfig(model=DecoderConfig(), batch_size=64, steps=250, lr=1e-3, warmup=50,
+DECODER = TrainConfig(model=DecoderConfig(), batch_size=64, steps=250, lr=7e-4, warmup=20,
                       log_every=50)
 
 def load_unclip()->Unclip:
@@ -417,7 +434,7 @@ def trial(
     seen=True,  # combinations of training, or the others
     seed=0,
     steps=10,   # of the decoder
-):              # dict: way -> dict: `garment`, `colour`, `ground`, `all` bool `[n, k]`; `spread` `[n]`
+):              # dict: way -> dict: garment, colour, ground, all `[n, k]`; spread `[n]`
     "Pictures of captions, by `four_ways` and real, as the judge sees them."
     judge, draw = Judge(), torch.Generator().manual_seed(seed)
     _, x, words = next(captioned(world, 500, True, draw))
@@ -448,6 +465,7 @@ def facing(
     mean = torch.stack([world.large[world.of_kind[k]].mean(0) for k in range(10)])
     return (ink*(mean - mean.flip(-1))[kinds]).sum((1, 2))
 
+# %% ../nbs/19_unclip.ipynb #190000e2
 def variation_trial(
     model,     # Unclip
     world,     # PaintedWorld, whose pictures it has not seen
@@ -462,9 +480,11 @@ def variation_trial(
     y = model.paint(model.embed(x), seed, w, steps)
     shoes = torch.isin(scenes.garments[:, 0], torch.tensor([5, 7, 9]))
     paint = palette[scenes.colours[:, 0]], palette[scenes.grounds]
-    a, b = (facing(unmix(p, *paint).clamp(0, 1)[shoes], scenes.garments[shoes, 0], world) > 0 for p in (x, y))
-    old, new = judge(x), judge(y)
-    same = {k: v for k, v in agreement(old, new).items() if k in ('garment', 'colour', 'ground', 'all')}
+    def left(p):
+        ink = unmix(p, *paint).clamp(0, 1)[shoes]
+        return facing(ink, scenes.garments[shoes, 0], world) > 0
+    a, b, right = left(x), left(y), agreement(judge(x), judge(y))
+    same = {k: right[k] for k in ('garment', 'colour', 'ground', 'all')}
     return same | dict(facing=a == b, chance=a == b.roll(1))
 
 # %% ../nbs/19_unclip.ipynb #19000090
@@ -503,15 +523,16 @@ def change_trial(
     "Change n real pictures by words, each in one thing."
     judge, draw = Judge(), torch.Generator().manual_seed(seed)
     scenes, x, _ = next(captioned(world, n, True, draw))
-    old = torch.stack([scenes.garments[:, 0], scenes.colours[:, 0], scenes.grounds], 1)
+    def things(s): return torch.stack([s.garments[:, 0], s.colours[:, 0], s.grounds], 1)
+    old = things(scenes)
     part, size = dict(garment=(0, 10), colour=(1, 8), ground=(2, 8))[what]
     new = old.clone()
     while (bad := (new == old).all(1) | (new[:, 1] == new[:, 2])).any():
         new[bad, part] = torch.randint(size, (int(bad.sum()),), generator=draw)
-    u, (a, b) = model.embed(x), (model.read([plain(*row) for row in v.tolist()]) for v in (old, new))
+    u = model.embed(x)
+    a, b = (model.read([plain(*row) for row in v.tolist()]) for v in (old, new))
     def judged(theta):
-        read = judge(model.paint(changed(u, a, b, theta), seed, w, steps))
-        now = torch.stack([read.garments[:, 0], read.colours[:, 0], read.grounds], 1) == new
+        now = things(judge(model.paint(changed(u, a, b, theta), seed, w, steps))) == new
         rest = [i for i in range(3) if i != part]
         return dict(changed=now[:, part], kept=now[:, rest].all(1), both=now.all(1))
     return {theta: judged(theta) for theta in thetas}
