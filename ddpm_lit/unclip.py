@@ -443,7 +443,8 @@ def trial(
     many = scenes[torch.arange(n).repeat_interleave(k)]
     real, v = world.paint(many, draw), model.clip.captions(words).detach().repeat_interleave(k, 0)
     points = four_ways(model, v, real, gap, seed)
-    pictures = {name: model.paint(u, seed, w, steps) for name, u in points.items()} | dict(real=real)
+    pictures = {name: model.paint(u, seed, w, steps) for name, u in points.items()}
+    pictures['real'] = real
     return {name: {part: right.view(n, k) for part, right in agreement(many, judge(x)).items()
                    if part in ('garment', 'colour', 'ground', 'all')}
             | dict(spread=garment_spread(x, many, k, judge)) for name, x in pictures.items()}
