@@ -1,12 +1,16 @@
 #!/usr/bin/env python3
 """Trains the models of chapters 17 to 19 in the painted world. Each part writes ddpm_lit/assets/painted_PART.safetensors, and its
-scores, seconds and command to results/painted.json. On a GPU the same command trains a larger model for longer.
-`vae`: pictures to latents and back. `weights`: the same for fewer steps and several weights of the KL; writes no model."""
-import argparse, random, tempfile, time
+scores, seconds and command to results/painted.json. On a GPU the same command trains for longer, `vae` and `text` a larger model.
+`vae`: pictures to latents and back. `weights`: the same for fewer steps and several weights of the KL; writes no model. `text`: words
+to latents. `pooled`: the same, but the network sees a caption as one vector. `clip`: an encoder of captions and pictures. `prior`: from a
+caption's embedding to a picture's. `decoder`: from there to latents. Each needs those before it, `weights` and `pooled` excepted."""
+import argparse, json, random, tempfile, time
+from dataclasses import replace
 from pathlib import Path
 import torch
+from ddpm_lit import unclip
 from ddpm_lit.latent import VAE, Judge, PaintedWorld, draw_scenes, load_vae, paintings, save_vae, scores, train_vae, unit_scale, vae_terms
-from ddpm_lit.text import TextConfig, TextTrainer, TextUNet, alignment, captions, load_painter, save_painter
+from ddpm_lit.text import TextConfig, TextTrainer, TextUNet, alignment, captions, load_painter, save_painter, tokenize
 from ddpm_lit.training import TrainConfig
 from measure import ROOT, command, keep, record
 
@@ -76,6 +80,14 @@ def weights(args, path, head):
         print(beta, found, flush=True)
         keep(path, 'weights', f'{beta:g}', dict(beta=beta, steps=args.steps, seconds=round(seconds, 1), scale=vae.scale, channels=channels, **found), head)
 
+def fit(trainer, start):
+    "The averaged weights at the end, and the processor seconds since `start`."
+    def each():
+        if trainer.n % trainer.config.log_every == 0:
+            print(f"{trainer.n} steps: loss {trainer.rows[-1]['loss']:.4f}, {time.process_time() - start:.0f} s", flush=True)
+    trainer.fit(progress=False, each=each)
+    return trainer.average.model.cpu(), time.process_time() - start
+
 def reader(args, pooled=False):
     "A network that paints from words, and the processor seconds of its training."
     torch.manual_seed(args.seed)
@@ -84,11 +96,7 @@ def reader(args, pooled=False):
     rng, generator, start = random.Random(args.seed), torch.Generator().manual_seed(args.seed), time.process_time()
     loader = paintings(PaintedWorld('train'), args.batch, generator, label=lambda scenes: captions(scenes, rng, empty=.1), pairs=.65)
     trainer = TextTrainer(config, TextUNet(config.model), loader, load_vae(device=args.device), device=args.device)
-    def each():
-        if trainer.n % 200 == 0: print(f"{trainer.n} steps: loss {trainer.rows[-1]['loss']:.4f}, {time.process_time() - start:.0f} s", flush=True)
-        if trainer.n % 2000 == 0: save_painter(trainer.average.model, f'{args.file}.part')
-    trainer.fit(progress=False, each=each)
-    return trainer.average.model, time.process_time() - start
+    return fit(trainer, start)
 
 def text(args, path, head, pooled=False):
     model, seconds = reader(args, pooled)
@@ -101,11 +109,53 @@ def text(args, path, head, pooled=False):
 
 def pooled(args, path, head): text(args, path, head, pooled=True)
 
-PARTS = dict(vae=vae, weights=weights, text=text, pooled=pooled)
+def seeded(seed): return torch.Generator().manual_seed(seed)
+
+def ship(net, seconds, args, path, head, **about):
+    "The file of one of the three networks of chapter 19, and what is known of its training."
+    about = dict(about, steps=args.steps, batch=args.batch, seconds=round(seconds, 1), parameters=sum(p.numel() for p in net.parameters()))
+    unclip.save_part(net, args.file, about=json.dumps(about | dict(command=head['command'])))
+    keep(path, args.what, args.what, about, head)
+
+def clip(args, path, head):
+    torch.manual_seed(args.seed)
+    losses, start = [], time.process_time()
+    def each(n, loss):
+        losses.append(loss)
+        if n % 100 == 0: print(f'{n} steps: loss {torch.stack(losses[-100:]).mean():.4f}, {time.process_time() - start:.0f} s', flush=True)
+    batches = unclip.captioned(PaintedWorld('train'), args.batch, generator=seeded(args.seed))
+    net = unclip.train_clip(unclip.CLIP(), batches, args.steps, device=args.device, each=each).cpu()
+    ship(net, time.process_time() - start, args, path, head, loss=torch.stack(losses[-100:]).mean().item(), kappa=net.kappa.item())
+
+def prior(args, path, head):
+    torch.manual_seed(args.seed)
+    start, config = time.process_time(), replace(unclip.PRIOR, seed=args.seed, steps=args.steps, batch_size=args.batch)
+    batches = unclip.captioned(PaintedWorld('train'), 1000, generator=seeded(args.seed))
+    pairs = unclip.embedded_pairs(unclip.load_part(unclip.CLIP), batches, args.batch, generator=seeded(args.seed + 1))
+    trainer = unclip.PriorTrainer(config, unclip.PriorNet(), pairs)
+    ship(*fit(trainer, start), args, path, head, loss=trainer.rows[-1]['loss'])
+
+def decoder(args, path, head):
+    torch.manual_seed(args.seed)
+    clip, reader, start = unclip.load_part(unclip.CLIP), load_painter().denoise.model, time.process_time()
+    scenes, x, _ = next(unclip.captioned(PaintedWorld('train'), 4000, generator=seeded(args.seed + 2)))
+    plainest = [unclip.plain(*row) for row in zip(scenes.garments[:, 0].tolist(), scenes.colours[:, 0].tolist(), scenes.grounds.tolist())]
+    net = unclip.from_text(reader, clip, x, torch.stack([tokenize(words) for words in plainest]))
+    config = replace(unclip.DECODER, model=net.config, seed=args.seed, steps=args.steps, batch_size=args.batch)
+    batches = unclip.captioned(PaintedWorld('train'), args.batch, generator=seeded(args.seed))
+    pairs = unclip.embedded_paintings(clip, batches, seeded(args.seed + 1))
+    trainer = unclip.DecoderTrainer(config, net, pairs, load_vae(), device=args.device)
+    ship(*fit(trainer, start), args, path, head, loss=trainer.rows[-1]['loss'])
+
+PARTS = dict(vae=vae, weights=weights, text=text, pooled=pooled, clip=clip, prior=prior, decoder=decoder)
 SIZES = dict(vae=dict(cpu=dict(width=32, steps=2500, n=2000), cuda=dict(width=64, steps=20_000, n=2000)),
              weights=dict(cpu=dict(width=32, steps=300, n=2000), cuda=dict(width=64, steps=5000, n=2000)),
              text=dict(cpu=dict(width=64, steps=9000, batch=64, n=500), cuda=dict(width=128, steps=40_000, batch=256, n=500)),
-             pooled=dict(cpu=dict(width=64, steps=9000, batch=64, n=500), cuda=dict(width=128, steps=40_000, batch=256, n=500)))
+             pooled=dict(cpu=dict(width=64, steps=9000, batch=64, n=500), cuda=dict(width=128, steps=40_000, batch=256, n=500)),
+             clip=dict(cpu=dict(steps=600, batch=256), cuda=dict(steps=3000, batch=1024)),
+             prior=dict(cpu=dict(steps=2500, batch=256), cuda=dict(steps=10_000, batch=1024)),
+             decoder=dict(cpu=dict(steps=250, batch=64), cuda=dict(steps=5000, batch=256)))
+
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
