@@ -13,7 +13,10 @@ from measure import ROOT, command, record, write
 def trials(model, world, a):
     def row(w):
         both = [trial(model, world, a.n//2, a.k, w, seen, seed=a.seed + seen, steps=a.steps) for seen in (True, False)]
-        return {name: {part: mean_error(torch.cat([b[name][part] for b in both])) for part in both[0][name]} for name in both[0]}
+        rows = {name: {part: torch.cat([b[name][part] for b in both]).double() for part in both[0][name]} for name in both[0]}
+        for one, other in (('shifted', 'caption'), ('prior', 'shifted'), ('prior', 'picture')):        # caption by caption
+            rows[f'{one} - {other}'] = {part: rows[one][part] - rows[other][part] for part in rows[one]}
+        return {name: {part: mean_error(v) for part, v in row.items()} for name, row in rows.items()}
     return dict(rows={f'{w:g}': row(w) for w in a.weights})
 
 def variations(model, world, a):
