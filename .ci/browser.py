@@ -99,6 +99,8 @@ class Tab:
         v = VIEWS[view]
         context = browser.new_context(viewport=dict(width=v['width'], height=900), color_scheme=v['color_scheme'], reduced_motion='reduce')
         self.origin, self.page = origin, context.new_page()
+        self.tools = context.new_cdp_session(self.page)
+        self.tools.send('Performance.enable')
         self.page.set_default_timeout(120_000)
         self.page.route('**/*', self.route)
         self.page.on('console', lambda m: self.errors.append(m.text) if m.type in ('error', 'warning') else None)
@@ -119,6 +121,10 @@ class Tab:
         size = int(r.headers.get('content-length', 0))
         self.bytes += size
         self.sizes[urlsplit(r.url).path.removeprefix(BASE)] = size
+
+    def processor(self):
+        "Processor seconds of the page so far; unlike its own clock, they do not count what else the machine is busy with."
+        return next(m['value'] for m in self.tools.send('Performance.getMetrics')['metrics'] if m['name'] == 'ProcessTime')
 
     def open(self, path):
         self.errors, self.bytes, self.sizes = [], 0, {}
@@ -201,11 +207,12 @@ def garments(tab, site, name):
     side, ref = config['size'], config['reference']
     for sampler in ('ddim', 'dpm_solver'):
         page.select_option('[name=sampler]', sampler)
+        began = tab.processor()
         state, said = painted()
         check(f'{name}: {sampler} paints', state == 'done', said + str(tab.errors))
         if state != 'done': return
-        seconds = float(re.search(r'([\d.]+) seconds', said)[1])
-        check(f'{name}: {sampler} takes under 10 s for four images of {ref["steps"]} steps ({seconds} s)', seconds < 10)
+        seconds = tab.processor() - began
+        check(f'{name}: {sampler} takes under 10 processor seconds for four images of {ref["steps"]} steps ({seconds:.1f} s; {said})', seconds < 10)
         worst = gap(tiles(page, '#live .live-x', side), ref[sampler], 1)
         check(f"{name}: {sampler} gives PyTorch's pixels (at most {worst:.2f} of 255 away)", worst <= 1.5)
     after = page.evaluate(READ, '#live .live-x')
@@ -265,12 +272,13 @@ def words(tab, site, name, source, every):
     page.keyboard.press('Escape')
     check(f'{name}: Escape closes the list', box.get_attribute('aria-expanded') == 'false' and not options.first.is_visible())
     page.evaluate("() => { window.said = []; new MutationObserver(() => said.push(document.querySelector('#words .live-status').textContent)).observe(document.querySelector('#words .live-status'), {childList: true}) }")
+    began = tab.processor()
     page.keyboard.press('Enter')
     state, said = finished(page, 'words')
     check(f'{name}: paints {ref["prompt"]!r}', state == 'done', said + str(tab.errors))
     if state != 'done': return
-    seconds = float(re.search(r'([\d.]+) seconds', said)[1])
-    check(f'{name}: four pictures in {ref["steps"]} steps take under 30 s ({seconds} s)', seconds < 30)
+    seconds = tab.processor() - began
+    check(f'{name}: four pictures take under 10 processor seconds, the start included ({seconds:.1f} s; {said})', seconds < 10)
     own, runtime = (sum(n for p, n in tab.sizes.items() if p.startswith('site_libs/ort/') == ort and (ort or re.match(r'live.*(js|json|onnx)$', p))) for ort in (False, True))
     check(f'{name}: at most 6 MB were fetched beyond the runtime ({own/1e6:.2f} MB; the runtime has {runtime/1e6:.2f} MB)', 0 < own <= 6e6 and runtime)
     heard = page.evaluate('said')
