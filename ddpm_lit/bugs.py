@@ -11,8 +11,8 @@ __all__ = ['WORLD', 'EDGES', 'MUSEUM', 'RIGHT', 'WRONG', 'CHAPTERS', 'SYMPTOMS',
            'check_diffusion', 'check_schedule', 'look_alike', 'points', 'check_jump', 'check_posterior', 'tv_limit',
            'histograms', 'check_sampler']
 
-# %% ../nbs/20_bugs.ipynb #80b96cf7
-import functools, html, importlib, inspect, math
+# %% ../nbs/20_bugs.ipynb #4f20af26
+import functools, html, importlib, inspect, math, re
 from base64 import b64encode
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -371,7 +371,7 @@ def scoring(
     "An evaluation of samples that are right."
     return lambda n, garments: Outcome(score=job().double(), name=name)
 
-# %% ../nbs/20_bugs.ipynb #d62a4b48
+# %% ../nbs/20_bugs.ipynb #42cc1bac
 @dataclass
 class Visit:
     "An exhibit, what the right code gives, and what the wrong code gives on the same noise."
@@ -386,9 +386,9 @@ class Visit:
         return harm(self.right.samples, self.wrong.samples)
     @property
     def visible(self): # in 0 … 1
-        "The larger of two: total variation added, share of the Fréchet distance added."
-        fd = self.more.get('fd')
-        return max(self.harm[0], 1 - fd['right'][0]/fd['wrong'][0] if fd else 0.)
+        "Total variation added, or the share of the Fréchet distance added beyond two spreads."
+        (right, _), (wrong, error) = self.more['fd'].values() if 'fd' in self.more else ((0, 0),)*2
+        return max(self.harm[0], (wrong - right - 2*error)/wrong if wrong else 0.)
     def _repr_html_(self): return card(self)
 
 @functools.cache
@@ -515,7 +515,7 @@ def _pictures(v):
     style = 'display:flex;flex-wrap:wrap;gap:.6em;align-items:flex-end'
     return f'<div style="{style}">{"".join(parts)}</div>'
 
-# %% ../nbs/20_bugs.ipynb #c0fcae49
+# %% ../nbs/20_bugs.ipynb #09ab8cba
 def cost(v):
     "The cost of a mistake in words and numbers."
     said = []
@@ -529,7 +529,7 @@ def cost(v):
                 for o in (v.right, v.wrong)]
         said.append(f'{v.right.name} {pair[1]} instead of {pair[0]}')
     if 'fd' in v.more:
-        pair = ['{:.1f} ± {:.1f}'.format(*v.more['fd'][k]) for k in ('right', 'wrong')]
+        pair = ['{:.2f} ± {:.2f}'.format(*v.more['fd'][k]) for k in ('right', 'wrong')]
         said.append(f'Fréchet distance of garments {pair[1]} instead of {pair[0]}')
     return '; '.join(said)
 
@@ -541,7 +541,8 @@ def card(v):
     where, what = e.check
     site = 'https://ddpm-lit.github.io/ddpm_lit'            # no renderer rewrites links in here
     link = f'<a href="{site}/{where[3:]}.html">chapter {where[:2]}</a>, {what}'
-    rows = [('Easy to make', html.escape(e.why)), ('Cost', cost(v)),
+    why = re.sub('`(.*?)`', r'<code>\1</code>', html.escape(e.why))
+    rows = [('Easy to make', why), ('Cost', cost(v)),
             ('Loss curve', html.escape(e.loss)), ('Reported', seen), ('Caught by', link)]
     if e.note: rows.insert(2, ('Note', html.escape(e.note)))
     text = ''.join(f'<div><b>{k}.</b> {w}</div>' for k, w in rows)
@@ -710,7 +711,7 @@ exhibit("α for ᾱ", "The closed form", training(T=1000),
     symptoms=('noise',),
     loss="High, since most x_t are nearly clean.")
 
-# %% ../nbs/20_bugs.ipynb #c4b0faae
+# %% ../nbs/20_bugs.ipynb #90909962
 exhibit("Uniform noise", "The closed form", training(),
     ('training',
      "torch.randn(size, *x.shape[1:]",
@@ -723,7 +724,7 @@ exhibit("Uniform noise", "The closed form", training(),
           ("training starts from randn, inference from rand",
            "HRI-EU/flow_matching", 7),),
     check=("09_training", "“Does it still compute the same?”"),
-    symptoms=('range', 'lowloss'),
+    symptoms=('noise', 'range', 'lowloss'),
     loss="Lower than it should be: noise between 0 and 1 has variance 1/12.")
 
 # %% ../nbs/20_bugs.ipynb #e15961ce
