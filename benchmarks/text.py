@@ -47,6 +47,7 @@ def wordless(n, steps):
 def main():
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument('--n', type=int, default=500)
+    p.add_argument('--few', type=int, help='prompts of each setting that is not the best weight and number of steps; as many as --n')
     p.add_argument('--real', type=int, default=2000, help='real pictures')
     p.add_argument('--pooled', help='weights of the network that gets one vector, a file of save_painter')
     p.add_argument('--out', type=Path, default=ROOT/'results/text.json')
@@ -54,6 +55,7 @@ def main():
     p.add_argument('--quick', action='store_true', help='seconds, to see that it runs; writes nothing')
     a = p.parse_args()
     if a.quick: a.n, a.real = 8, 50
+    a.few = a.few or a.n
     start, about = time.perf_counter(), dict(n=a.n, real=a.real, sampler='ddim')
     painters = dict(tokens=load_painter()) | (dict(pooled=load_painter(a.pooled)) if a.pooled else {})
     new = dict(about, commit=commit(), machine=machine(torch.device('cpu')), ceiling=[], rows=[])
@@ -69,8 +71,9 @@ def main():
     for job in list(jobs(painters))[::9 if a.quick else 1]:
         if any(r.items() >= job.items() for r in result['rows']) or time.perf_counter() - start > a.limit: continue
         begun = time.process_time()
-        found = alignment(a.n, job['guidance'], job['steps'], job['seen'], job['pairs'], painter=painters[job['model']])
-        result['rows'].append(job | dict(scores=found, cpu_seconds=round(time.process_time() - begun, 1)))
+        n = a.n if (job['guidance'], job['steps']) == (BEST, 20) else a.few
+        found = alignment(n, job['guidance'], job['steps'], job['seen'], job['pairs'], painter=painters[job['model']])
+        result['rows'].append(job | dict(n=n, scores=found, cpu_seconds=round(time.process_time() - begun, 1)))
         keep(job, {k: round(v[0], 3) for k, v in found.items()})
     if 'wordless' not in result and time.perf_counter() - start <= a.limit:
         result['wordless'] = wordless(a.n, 20)

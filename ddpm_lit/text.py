@@ -390,7 +390,7 @@ def attention_maps(
         for h in hooks: h.remove()
     return torch.stack(seen).mean(0).mT.unflatten(2, x.shape[2:])
 
-# %% ../nbs/18_text.ipynb #054be555
+# %% ../nbs/18_text.ipynb #881281d8
 def varied(
     shape,         # of the latents of one picture, (C, H, W)
     k,             # number of the picture, 1, 2, …
@@ -404,7 +404,7 @@ def varied(
     fresh, _ = start_noise(shape, rows, f'{seed} near {k}', device)
     return math.cos(angle)*old + math.sin(angle)*fresh
 
-# %% ../nbs/18_text.ipynb #db1f5bca
+# %% ../nbs/18_text.ipynb #8ef6bfe0
 def write_painting(
     prompt,        # and the others as in `paint`
     out=None,      # new folder; None: paintings/THE-WORDS
@@ -425,7 +425,7 @@ def write_painting(
     usual = Path('paintings')/('-'.join(re.findall(r'[\w-]+', prompt)) or 'no-words')
     return new_folder(out or usual, fill, number=out is None)
 
-# %% ../nbs/18_text.ipynb #ca722f24
+# %% ../nbs/18_text.ipynb #b99131a2
 def main(
     prompt:str,          # such as "a red sneaker on a blue ground"
     n:int=4,             # number of pictures
