@@ -41,7 +41,7 @@ def wordless(n, steps):
         return dict(layouts=s.layouts.bincount(minlength=3).tolist(), grounds=s.grounds.bincount(minlength=8).tolist(),
                     garments=s.garments[alone, 0].bincount(minlength=10).tolist(), colours=s.colours[alone, 0].bincount(minlength=8).tolist())
     g = torch.Generator().manual_seed(1)
-    real = PaintedWorld('train').paint(draw_scenes(n, generator=g), g)
+    real = PaintedWorld('train').paint(draw_scenes(n, pairs=.65, generator=g), g)      # as in its training
     return dict(n=n, painted=counts(Judge()(to_float(paint([''] * n, guidance=0, steps=steps)))), real=counts(Judge()(real)))
 
 def main():

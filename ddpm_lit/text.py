@@ -371,7 +371,7 @@ def of_ceiling(
     (p, dp), (c, dc) = share, ceiling
     return p/c, math.sqrt(dp**2 + (p/c*dc)**2)/c
 
-# %% ../nbs/18_text.ipynb #8fe6b43c
+# %% ../nbs/18_text.ipynb #a5f30934
 @torch.no_grad()
 def attention_maps(
     model,  # ContextUNet
@@ -390,7 +390,7 @@ def attention_maps(
         for h in hooks: h.remove()
     return torch.stack(seen).mean(0).mT.unflatten(2, x.shape[2:])
 
-# %% ../nbs/18_text.ipynb #881281d8
+# %% ../nbs/18_text.ipynb #c91e7f75
 def varied(
     shape,         # of the latents of one picture, (C, H, W)
     k,             # number of the picture, 1, 2, …
@@ -404,7 +404,7 @@ def varied(
     fresh, _ = start_noise(shape, rows, f'{seed} near {k}', device)
     return math.cos(angle)*old + math.sin(angle)*fresh
 
-# %% ../nbs/18_text.ipynb #8ef6bfe0
+# %% ../nbs/18_text.ipynb #a5929b89
 def write_painting(
     prompt,        # and the others as in `paint`
     out=None,      # new folder; None: paintings/THE-WORDS
@@ -425,7 +425,7 @@ def write_painting(
     usual = Path('paintings')/('-'.join(re.findall(r'[\w-]+', prompt)) or 'no-words')
     return new_folder(out or usual, fill, number=out is None)
 
-# %% ../nbs/18_text.ipynb #b99131a2
+# %% ../nbs/18_text.ipynb #f0b8f259
 def main(
     prompt:str,          # such as "a red sneaker on a blue ground"
     n:int=4,             # number of pictures
