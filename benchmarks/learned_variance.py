@@ -21,14 +21,12 @@ from ddpm_lit.viz import to_float
 from measure import ROOT
 
 OUT, HEAD = ROOT/'results/learned_variance.json', ROOT/'ddpm_lit/assets/fashion_mnist_variance.safetensors'
-SHOWN = ROOT/'ddpm_lit/assets/learned_variance.json'      # the same, where the chapter finds it without this repository
 TIMES = sorted({round(1000**(k/31)) for k in range(32)})
 
 
 def write(path, **parts):
     old = json.loads(path.read_text()) if path.exists() else {}
-    text = (json.dumps(old | parts | dict(machine=machine(torch.device('cpu'))), indent=1) + '\n').encode()
-    for p in {path, SHOWN if path == OUT else path}: write_atomic(p, text)
+    write_atomic(path, (json.dumps(old | parts | dict(machine=machine(torch.device('cpu'))), indent=1) + '\n').encode())
 
 def some(split, n, seed):
     images = load_images('fashion-12k', split, 16).images

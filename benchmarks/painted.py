@@ -154,7 +154,7 @@ SIZES = dict(vae=dict(cpu=dict(width=32, steps=2500, n=2000), cuda=dict(width=64
              pooled=dict(cpu=dict(width=64, steps=9000, batch=64, n=500), cuda=dict(width=128, steps=40_000, batch=256, n=500)),
              clip=dict(cpu=dict(steps=600, batch=256), cuda=dict(steps=3000, batch=1024)),
              prior=dict(cpu=dict(steps=2500, batch=256), cuda=dict(steps=10_000, batch=1024)),
-             decoder=dict(cpu=dict(steps=250, batch=64), cuda=dict(steps=5000, batch=256)))
+             decoder=dict(cpu=dict(steps=1000, batch=64), cuda=dict(steps=5000, batch=256)))
 
 
 def main():

@@ -7,13 +7,15 @@ __all__ = ['INCEPTION', 'frechet_distance', 'moments', 'Classifier', 'halve_and_
            'load_classifier', 'by_channel', 'features', 'cubic_kernel', 'kernel_sums', 'mean_kernel', 'within',
            'kernel_distance', 'random_halves', 'draw_like', 'Score', 'distances_to', 'compare', 'class_floor',
            'class_report', 'nearest', 'copies', 'neighbour_sheet', 'step_weights', 'image_bits', 'bits_of', 'ruler',
-           'evaluate', 'inception', 'read_samples', 'splits', 'machine', 'summary', 'report', 'evaluate_run', 'main']
+           'evaluate', 'inception', 'measured', 'read_samples', 'splits', 'machine', 'summary', 'report',
+           'evaluate_run', 'main']
 
 # %% ../nbs/12_evaluation.ipynb #b508478a
 import hashlib, io, json, math, os, platform, sys, time
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
+from urllib.request import urlopen
 import numpy as np, torch
 from fastcore.script import call_parse
 from safetensors.torch import load_file, save_file
@@ -492,6 +494,16 @@ def inception(
         raise ValueError(f"{path} is not the published file (SHA-256 differs): delete it")
     net = FeatureExtractorInceptionV3('inception-v3-compat', ['2048'], io.BytesIO(data)).to(device)
     return lambda x: net(to_uint8(x).expand(-1, 3, -1, -1))[0]
+
+# %% ../nbs/12_evaluation.ipynb #72f8bf78
+def measured(
+    name,  # of a script in `benchmarks/`
+):         # dict
+    "What that script found: `results/NAME.json`, of this copy of the project, else from the web."
+    here = Path(str(files('ddpm_lit'))).parent/'results'/f'{name}.json'
+    if here.exists(): return json.loads(here.read_text(encoding='utf-8'))
+    address = f'https://raw.githubusercontent.com/ddpm-lit/ddpm_lit/main/results/{name}.json'
+    with urlopen(address, timeout=30) as answer: return json.load(answer)
 
 # %% ../nbs/12_evaluation.ipynb #52ff9de9
 def read_samples(

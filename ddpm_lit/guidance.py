@@ -45,7 +45,7 @@ class ClassifierGuided(Denoiser):
 @dataclass
 class Guided(Denoiser):
     "A Denoiser with classifier-free guidance: Eqs. (15.4), (15.11), (15.12); Ho and Salimans 2022."
-    w: float = 1.           # 0: without the class, 1: with it, above 1: guidance; or one each, `[B]`
+    w: float = 1.           # 0: without the class, 1: with it, above 1: guidance; or `[B]`
     negative: int = None    # class to steer away from; None: no class
     interval: tuple = None  # (lo, hi): guide where lo < t ≤ hi, with w = 1 elsewhere; None: always
 

@@ -36,7 +36,7 @@ palette = torch.tensor(list(COLOURS.values()))/127.5 - 1        # `[8, 3]`, in [
 
 @dataclass(frozen=True)
 class Scenes:
-    "What N pictures show, in numbers. `s[:100]` is Scenes too, `s[7]` a single one."
+    "What N pictures show, in numbers. `s[:100]` is Scenes too, `s[7]` one of them."
     garments: torch.Tensor  # int64 `[N, 2]`, 0 … 9, numbered as in `GARMENTS`
     colours: torch.Tensor   # int64 `[N, 2]`, 0 … 7, as in `COLOURS`
     grounds: torch.Tensor   # int64 `[N]`, colour of the ground, 0 … 7
@@ -63,7 +63,7 @@ def draw_scenes(
     pairs=.5,        # share of scenes with two garments, which differ in kind and colour
     generator=None,  # torch.Generator on the CPU
 )->Scenes:
-    "Scenes by chance: ground, then garments and colours that `seen` allows, then the layout."
+    "Random scenes: ground, then garments and colours that `seen` allows, then the layout."
     if not 0 <= pairs <= 1: raise ValueError(f"pairs must lie in [0, 1], got {pairs}")
     def ints(k, *shape): return torch.randint(k, shape, generator=generator)
     grounds, things = ints(8, n), torch.empty(n, 2, 2, dtype=torch.int64)    # (garment, colour)
@@ -121,7 +121,7 @@ def ink(self:PaintedWorld,
     scenes,          # Scenes of N pictures
     generator=None,  # torch.Generator on the CPU
 ):                   # `[N, 2, 32, 32]` in [0, 1]
-    "Where each of the two garments is: one of its kind by chance, mirrored or not."
+    "Where each of the two garments is: a random one of its kind, mirrored or not."
     n, (alone, beside, stacked) = len(scenes), (scenes.layouts == k for k in range(3))
     number = torch.randint(self.of_kind.shape[1], (n, 2), generator=generator)
     which = self.of_kind[scenes.garments, number]
@@ -170,7 +170,7 @@ def read_layouts(
 def things(
     x,        # pictures `[N, 3, 32, 32]`
     layouts,  # int64 `[N]`
-):            # `[N, 2, 3, 32, 32]`; of a garment that is alone, twice the same
+):            # `[N, 2, 3, 32, 32]`; a garment that is alone stands there twice
     "Each garment by itself, small ones enlarged."
     parts = torch.stack([x, x], 1)
     for k, half in enumerate((slice(16), slice(16, 32))):

@@ -678,10 +678,11 @@ def save_pretrained(
     return write_atomic(path, save({k: v.half() for k, v in weights.items()}, about))
 
 def load_pretrained(
-    name='fashion_mnist',  # of a model in the package, or a file that `save_pretrained` wrote
+    name='fashion_mnist',  # of the model in the package, a file of `save_pretrained`, or a run
     device='cpu',          # where to put it
 ):                         # (Denoiser, TrainConfig)
     "A trained model, ready for sampling, and the settings of its training."
+    if Path(name).is_dir(): return load_run(name, device=device)
     inside = Path(str(files('ddpm_lit')/'assets'/'fashion_mnist.safetensors'))
     path = inside if name == 'fashion_mnist' else Path(name)
     if not path.is_file():
@@ -845,8 +846,7 @@ def export(
 ):
     "Write a trained model as a pipeline that diffusers loads."
     try:
-        load = load_run if Path(run).is_dir() else load_pretrained
-        save_diffusers(load(run)[0], folder, label)
+        save_diffusers(load_pretrained(run)[0], folder, label)
     except (ValueError, TypeError, OSError) as e: sys.exit(f'ddpm_lit_export: {e}')
     print(f"diffusers.DDPMPipeline.from_pretrained({folder!r}) loads it")
 
@@ -965,8 +965,7 @@ def train(
         if not resume: print(f'defaults for {device.type}: {words}')
         run = Path(resume) if resume else from_first(start)
         try:
-            changes = asked if resume else {}
-            trainer = open_run(run, device, compile, images, on_row, make, **changes)
+            trainer = open_run(run, device, compile, images, on_row, make, **asked if resume else {})
             print(trainer.summary())
             stopped = trainer.fit(progress)
         except Exception:
@@ -1019,6 +1018,7 @@ def main(
     "Train a diffusion model and draw samples; with no option, garments in minutes on two cores."
     obey(train, **locals())
 
+# %% ../nbs/10_runs.ipynb #01711347
 def obey(
     train,    # `train`, or a function that calls it
     **asked,  # what was typed

@@ -24,7 +24,7 @@ from .closed_form import at, q_sample
 from .reverse import reverse_var, timesteps
 from .noise_prediction import ancestral
 from .training import autocast, pick_device
-from .runs import gather, load_pretrained, load_run, new_folder, process_group, ranks
+from .runs import gather, load_pretrained, new_folder, process_group, ranks
 
 # %% ../nbs/11_sampling.ipynb #15a362cc
 @torch.no_grad()
@@ -118,9 +118,7 @@ def load_denoiser(
     device=None,  # where to load it, see `pick_device`; not for a Denoiser
 ):                # Denoiser
     "The Denoiser that `model` stands for."
-    if isinstance(model, (str, os.PathLike)):
-        load = load_run if Path(model).is_dir() else load_pretrained
-        return load(model, device=pick_device(device))[0]
+    if isinstance(model, (str, os.PathLike)): return load_pretrained(model, pick_device(device))[0]
     if device is not None:
         raise ValueError(f"device = {str(device)!r}: a Denoiser stays where it is; omit device")
     return model

@@ -391,8 +391,8 @@ def _guided(denoise, w, y):
     return Guided(denoise.model, denoise.schedule, denoise.prediction, False, w, nothing)
 
 # %% ../nbs/19_unclip.ipynb #19000065
-DECODER = TrainConfig(model=DecoderConfig(), batch_size=64, steps=250, lr=7e-4, warmup=20,
-                      log_every=50)
+DECODER = TrainConfig(model=DecoderConfig(), batch_size=64, steps=1000, lr=7e-4, warmup=50,
+                      log_every=100)
 
 def load_unclip()->Unclip:
     "The models in the package."
