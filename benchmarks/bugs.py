@@ -20,7 +20,7 @@ NET = UNetConfig(image_size=16, in_channels=1, mults=(1, 1, 2), attn=())      # 
 
 def train(settings, steps, seed, images):
     "A U-Net trained with the settings of an exhibit; the Denoiser, and the loss curve."
-    size = dict(steps=steps, batch_size=16, lr=2e-3, warmup=steps//8, ema=.99, log_every=max(1, steps//20), dtype='float32')
+    size = dict(steps=steps, batch_size=16, lr=2e-3, warmup=max(1, steps//8), ema=.99, log_every=max(1, steps//20), dtype='float32')
     settings = {k: v for k, v in settings.items() if k not in ('steps', 'T')}
     if 'gamma' in settings: settings['gamma'] = 5.                            # as for images
     config = TrainConfig(model=NET, seed=seed, **size | settings)
