@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The experiments of chapter 19 at full size: `trial`, four points that stand for a caption, judged for alignment and diversity at three
+"""The experiments of chapter 19 at full size: `trial`, four points that stand for a caption, judged for alignment and diversity at two
 weights of guidance, half of the captions of combinations never trained on; `variations` of real pictures, what stays and what changes;
 `between` two pictures, what the judge sees on the way; `changes` by words. Each part goes to results/unclip.json."""
 import argparse, json, time
