@@ -16,7 +16,9 @@ def trials(model, world, a):
         rows = {name: {part: torch.cat([b[name][part] for b in both]).double() for part in both[0][name]} for name in both[0]}
         for one, other in (('shifted', 'caption'), ('prior', 'shifted'), ('prior', 'picture')):        # caption by caption
             rows[f'{one} - {other}'] = {part: rows[one][part] - rows[other][part] for part in rows[one]}
-        return {name: {part: mean_error(v) for part, v in row.items()} for name, row in rows.items()}
+        found = {name: {part: mean_error(v) for part, v in row.items()} for name, row in rows.items()}
+        for name in both[0]: found[name]['spread, right'] = mean_error(rows[name]['spread'][rows[name]['garment'].all(1)])
+        return found
     return dict(rows={f'{w:g}': row(w) for w in a.weights})
 
 def variations(model, world, a):
