@@ -493,7 +493,8 @@ def _marked(text, other):
     n = len(os.path.commonprefix([text, other]))
     m = len(os.path.commonprefix([text[n:][::-1], other[n:][::-1]]))
     parts = [html.escape(s) for s in (text[:n], text[n:len(text) - m], text[len(text) - m:])]
-    parts[1] = f'<mark>{parts[1]}</mark>' if parts[1].strip() else parts[1]
+    look = 'background:#ffe08a;color:#111'                     # in dark pages, too
+    if parts[1].strip(): parts[1] = f'<mark style="{look}">{parts[1]}</mark>'
     return '\n'.join(l.strip() for l in ''.join(parts).split('\n'))
 
 # %% ../nbs/20_bugs.ipynb #ed85350f
