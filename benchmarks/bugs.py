@@ -3,7 +3,7 @@
 right and with the wrong code from the same weights, times and noise; for a mistake of sampling, the model in the package draws
 garments with both. The Fréchet distance of N samples to 4000 training images, in the features of the shipped classifier, stands
 beside pictures and loss curves. What is in the file is not measured again, and several calls, --part I/M, may share it."""
-import argparse, fcntl, json
+import argparse, json
 from pathlib import Path
 import torch
 from ddpm_lit.bugs import MUSEUM, _png, planted, shipped, last
@@ -13,7 +13,7 @@ from ddpm_lit.sampling import ddim, start_noise
 from ddpm_lit.training import TrainConfig, Trainer
 from ddpm_lit.unet import UNet, UNetConfig
 from ddpm_lit.viz import image_grid, pixels, to_uint8
-from measure import ROOT, record, write
+from measure import ROOT, record, update
 
 NET = UNetConfig(image_size=16, in_channels=1, mults=(1, 1, 2), attn=())      # 0.76 million parameters
 
@@ -40,14 +40,6 @@ def run(exhibit, wrong, args, images):
         if settings is None: return exhibit.experiment(2, args.n).images, None
         denoise, loss = train(settings, args.steps, args.seed, images)
         return draw(denoise, args.n), loss
-
-def keep(path, title, value, head):
-    "Add one result to the file, which another call may be writing, too."
-    with path.with_suffix('.lock').open('w') as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        result = json.loads(path.read_text()) if path.exists() else dict(head=head, exhibits={})
-        result['head'], result['exhibits'][title] = head, value
-        write(path, result)
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -85,7 +77,7 @@ def main():
             value |= dict(garments=_png(pixels(image_grid(both, 6)), 324), loss=dict(right=right[1], wrong=wrong[1]),
                           tile=_png(pixels(image_grid(wrong[0][:6].nan_to_num(0), 3)), 104))
         print(e.title, fd, floor, flush=True)
-        if not args.quick: keep(args.out, e.title, value, head)
+        if not args.quick: update(args.out, lambda result: result.update(head=head, exhibits=result.get('exhibits', {}) | {e.title: value}))
 
 
 if __name__ == '__main__': main()

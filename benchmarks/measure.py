@@ -94,14 +94,18 @@ def write(path, result):
     if path is None: return
     write_atomic(path, (json.dumps(result, indent=1, ensure_ascii=False) + '\n').encode())
 
-def keep(path, part, key, value, head):
-    "Add one result to the file, which another call may be writing, too."
+def update(path, change):
+    "Let `change(result)` add to the file, which another call may be writing, too."
     if path is None: return
     with path.with_suffix('.lock').open('w') as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         result = json.loads(path.read_text()) if path.exists() else {}
-        result.setdefault(part, dict(head=head, runs={}))['runs'][key] = value
+        change(result)
         write(path, result)
+
+def keep(path, part, key, value, head):
+    "Add one result to a file of several parts."
+    update(path, lambda result: result.setdefault(part, dict(head=head, runs={}))['runs'].update({key: value}))
 
 def resumed(path, result):
     "The runs that an earlier call has written, if it was made on this machine, of this commit and with these settings."

@@ -144,7 +144,7 @@ def decoder(args, path, head):
     config = replace(unclip.DECODER, model=net.config, seed=args.seed, steps=args.steps, batch_size=args.batch)
     batches = unclip.captioned(PaintedWorld('train'), args.batch, generator=seeded(args.seed))
     pairs = unclip.embedded_paintings(clip, batches, seeded(args.seed + 1))
-    trainer = unclip.DecoderTrainer(config, net, pairs, load_vae(), device=args.device)
+    trainer = TextTrainer(config, net, pairs, load_vae(), device=args.device)
     ship(*fit(trainer, start), args, path, head, loss=trainer.rows[-1]['loss'])
 
 PARTS = dict(vae=vae, weights=weights, text=text, pooled=pooled, clip=clip, prior=prior, decoder=decoder)

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from ddpm_lit.latent import Judge, PaintedWorld
 from ddpm_lit.unclip import captioned, change_trial, load_unclip, mean_error, slerp, trial, variation_trial
-from measure import ROOT, command, record, write
+from measure import ROOT, command, record, update
 
 
 def trials(model, world, a):
@@ -68,6 +68,6 @@ def main():
     found = dict(record(args, parser), command=line, n=args.n, k=args.k, steps=args.steps, **found, cpu_seconds=round(time.process_time() - start))
     print(json.dumps(found, indent=1))
     path = args.out or None if args.quick else args.out or ROOT/'results'/'unclip.json'
-    if path: write(path, (json.loads(path.read_text()) if path.exists() else {}) | {args.what: found})
+    update(path, lambda result: result.update({args.what: found}))
 
 if __name__ == '__main__': main()

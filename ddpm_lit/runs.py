@@ -963,9 +963,9 @@ def train(
             return new_run(out or Path('runs')/'{}-{}-{}'.format(*names), config)
         words = ', '.join(f'{k} {v}' for k, v in usual.items())
         if not resume: print(f'defaults for {device.type}: {words}')
-        run = Path(resume) if resume else from_first(start)
+        run, more = (Path(resume), asked) if resume else (from_first(start), {})
         try:
-            trainer = open_run(run, device, compile, images, on_row, make, **asked if resume else {})
+            trainer = open_run(run, device, compile, images, on_row, make, **more)
             print(trainer.summary())
             stopped = trainer.fit(progress)
         except Exception:

@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['PRIOR', 'DECODER', 'similarities', 'clip_loss', 'PictureEncoder', 'CaptionEncoder', 'CLIP', 'captioned', 'train_clip',
            'save_part', 'load_part', 'one_of', 'zero_shot', 'plain', 'PriorNet', 'dropped', 'PriorTrainer',
-           'embedded_pairs', 'EmbeddingCondition', 'DecoderConfig', 'Decoder', 'from_text', 'DecoderTrainer',
-           'embedded_paintings', 'Unclip', 'load_unclip', 'four_ways', 'garment_spread', 'trial', 'mean_error',
-           'facing', 'variation_trial', 'slerp', 'changed', 'change_trial']
+           'embedded_pairs', 'EmbeddingCondition', 'DecoderConfig', 'Decoder', 'from_text', 'embedded_paintings',
+           'Unclip', 'load_unclip', 'four_ways', 'garment_spread', 'trial', 'mean_error', 'facing', 'variation_trial',
+           'slerp', 'changed', 'change_trial']
 
 # %% ../nbs/19_unclip.ipynb #19000005
 import json, math, random
@@ -26,7 +26,7 @@ from .runs import load_weights, read_weights, write_atomic
 from .sampling import ddim, start_noise
 from .guidance import Guided
 from .latent import (
-    COLOURS, VAE, Judge, LatentTrainer, Plain, agreement, draw_scenes, load_vae, palette, unmix)
+    COLOURS, VAE, Judge, Plain, agreement, draw_scenes, load_vae, palette, unmix)
 from .text import (
     LENGTH, NAMES, ContextConfig, ContextUNet, TextEncoder, article, caption, tokenize)
 
@@ -328,11 +328,6 @@ def from_text(
     return net
 
 # %% ../nbs/19_unclip.ipynb #19000061
-class DecoderTrainer(LatentTrainer):
-    "Chapter 17's trainer of latents, with the embedding as the condition."
-    def loss(self, x, y, t, noise):
-        return ddpm_loss(self.model, self.schedule, x, t, noise, self.config.prediction, y=y)
-
 def embedded_paintings(
     clip,            # CLIP, trained
     batches,         # what `captioned` yields; the captions are not used
