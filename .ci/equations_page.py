@@ -97,11 +97,11 @@ def teeth():
     judged, listed = (json.loads(p.read_text(encoding='utf-8')) for p in (mutants, survivors))
     out = ['## Would a wrong formula pass?', '', 'A program makes mistakes by rule: in every exported cell it changes one operator, comparison, '
            'constant, index, root or order of arguments at a time, and runs the cells of the chapter until one fails. Some changes make no '
-           'difference to any result; those are listed as equivalent, each with its reason, and not counted. Chapters that the table lacks have '
-           'not been judged whole.', '',
+           'difference to any result; those are listed as equivalent, each with its reason, and not counted. Where not all were tried, those that were '
+           'are drawn at random, or lie in the functions named.', '',
            '| chapter | mistakes made | tried | caught | equivalent | share caught |', '| --- | ---: | ---: | ---: | ---: | ---: |']
     for c, m in sorted(judged.items()):
-        same = sum(listed.get(c, {}).get(n, '').startswith('equivalent') for n in m['survived'])
+        same = sum(listed.get(c.partition(':')[0], {}).get(n, '').startswith('equivalent') for n in m['survived'])
         caught, real = m['mutants'] - len(m['survived']), m['mutants'] - same
         out.append(f"| {c} | {m['of']} | {m['mutants']} | {caught} | {same} | {caught/real:.0%} |")
     return [*out, '']

@@ -10,6 +10,7 @@ survivors.json beside this file names the mutants that may survive: "equivalent,
 usage: mutants.py                    every mutant of every chapter (hours), written to results/mutants.json
        mutants.py CHAPTER ...        of these chapters, named by number or in full
        mutants.py --sample K ...     at most K a chapter, drawn at random, the same ones for the same --seed N
+       mutants.py --inside F,G CHAPTER   only those inside these functions or classes of one chapter, kept as a line of its own
        mutants.py --new ...          only those that results/mutants.json calls survivors, after a check was added
        mutants.py --list ...         print the mutants and run none
        mutants.py --check            a small sample, which changes with the day, of the chapters all of whose mutants have been
@@ -198,9 +199,13 @@ def judge(chapter, chosen, deadline):
     return chapter, told
 
 
+def judge_all(task): return judge(*task)
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('chapters', nargs='*'); p.add_argument('--sample', type=int); p.add_argument('--seed', type=int, default=0)
+    p.add_argument('--inside', type=lambda s: s.split(','), default=[])
     p.add_argument('--new', action='store_true'); p.add_argument('--list', action='store_true'); p.add_argument('--check', action='store_true')
     p.add_argument('--workers', type=int, default=len(os.sched_getaffinity(0))); p.add_argument('--minutes', type=float, default=1e6)
     args = p.parse_args()
@@ -208,10 +213,13 @@ def main():
     before = json.loads(results.read_text(encoding='utf-8')) if results.exists() else {}
     excused = json.loads(listed.read_text(encoding='utf-8')) if listed.exists() else {}
     chapters = [f.stem for f in sorted((root/'nbs').glob('[0-9]*.ipynb')) if not args.chapters or any(f.stem.startswith(c) for c in args.chapters)]
+    key = lambda c: f"{c}: {', '.join(args.inside)}" if args.inside else c
+    def every(c): return [n for _, source in code_cells(c) if exported(source) for n, _ in mutants_of(source.partition('\n')[2])
+                          if not args.inside or n.partition(':')[0] in args.inside]
     work = {}
     for c in chapters:
-        names = [n for _, source in code_cells(c) if exported(source) for n, _ in mutants_of(source.partition('\n')[2])]
-        if args.new: names = [n for n in names if n in before.get(c, {}).get('survived', [])]
+        names = every(c)
+        if args.new: names = [n for n in names if n in before.get(key(c), {}).get('survived', [])]
         if args.check:                                               # a chapter that was judged whole has its survivors listed
             judged = before.get(c, dict(mutants=0, of=1))
             names = [n for n in names if n not in excused.get(c, {})] if judged['mutants'] == judged['of'] else []
@@ -224,23 +232,23 @@ def main():
     import execnb.shell, matplotlib.pyplot, sympy, torch, torchvision   # once, before the forks
     torch.set_num_threads(1)
     deadline = time.time() + 60*args.minutes
-    with multiprocessing.get_context('fork').Pool(args.workers, maxtasksperchild=1) as pool:
-        told = dict(pool.starmap(judge, [(c, set(n), deadline) for c, n in work.items() if n], chunksize=1))
     bad = 0
-    for c, t in told.items():
-        if t is None: bad += 1; continue
-        survived = sorted(n for n, v in t.items() if v[0] == 'survived')
-        known = excused.get(c, {})
-        equivalent = [n for n in survived if known.get(n, '').startswith('equivalent')]
-        unlisted = [n for n in survived if n not in known]
-        bad += bool(args.check and unlisted)
-        print(f"{c:<20} {len(t)} mutants, {len(t) - len(survived)} caught, {len(equivalent)} equivalent, {len(unlisted)} unlisted survivors: "
-              f"{(len(t) - len(survived))/max(1, len(t) - len(equivalent)):.1%} caught", flush=True)
-        if args.check: continue
-        old = before.get(c, {})
-        if args.new: t = {n: ['caught'] for n in range(old['mutants'] - len(work[c]))} | t     # the others were caught before
-        before[c] = dict(mutants=len(t), of=len([0 for _, s in code_cells(c) if exported(s) for _ in mutants_of(s.partition('\n')[2])]), survived=survived)
-    if not args.check: results.write_text(json.dumps(before, indent=1, ensure_ascii=False, sort_keys=True) + '\n', encoding='utf-8')
+    with multiprocessing.get_context('fork').Pool(args.workers, maxtasksperchild=1) as pool:
+        for c, t in pool.imap_unordered(judge_all, [(c, set(n), deadline) for c, n in work.items() if n]):
+            if t is None: bad += 1; continue
+            survived, known = sorted(n for n, v in t.items() if v[0] == 'survived'), excused.get(c, {})
+            equivalent = [n for n in survived if known.get(n, '').startswith('equivalent')]
+            unlisted = [n for n in survived if n not in known]
+            bad += bool(args.check and unlisted)
+            print(f"{c:<20} {len(t)} mutants, {len(t) - len(survived)} caught, {len(equivalent)} equivalent, {len(unlisted)} unlisted survivors: "
+                  f"{(len(t) - len(survived))/max(1, len(t) - len(equivalent)):.1%} caught", flush=True)
+            if args.check: continue
+            before = json.loads(results.read_text(encoding='utf-8')) if results.exists() else {}
+            if args.new:                                             # the others were caught before
+                old = before[key(c)]
+                before[key(c)] = old | dict(survived=sorted(set(old['survived']) - set(t) | set(survived)))
+            else: before[key(c)] = dict(mutants=len(t), of=len(every(c)), survived=survived)
+            results.write_text(json.dumps(before, indent=1, ensure_ascii=False, sort_keys=True) + '\n', encoding='utf-8')
     return int(bad > 0)
 
 
