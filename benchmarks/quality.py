@@ -11,11 +11,13 @@ contestants. A second call goes on where --limit stopped the first."""
 import argparse, statistics, time
 from dataclasses import asdict, replace
 from functools import partial
-from contestants import PEERS, Ours, check_equal, count, gather, label, precisions, task
+from contestants import Diffusers, Lucidrains, Ours, check_equal, count, gather, label, precisions, task
 from ddpm_lit.data import load_images
 from ddpm_lit.evaluation import compare, features
 from measure import destination, options, record, resumed, short, sync, timed, write
 
+
+LIBRARIES = {Ours.library: Ours, Diffusers.library: partial(Diffusers, tuned=True), Lucidrains.library: Lucidrains}
 
 def clock(device): return time.process_time() if device.type == 'cpu' else (sync(device), time.perf_counter())[1]
 
@@ -67,11 +69,11 @@ def main():
     clouds = [features(x[:reference], device=t.device) for x in (held_out.images, t.images.images)]
     judge = lambda images, task: compare(features(images, device=t.device), *clouds, held_out.labels[:reference], seed=task.seed)
 
-    built, missing = gather({label(cls, d): partial(cls, t, d) for cls in (Ours, *PEERS) for d in (precisions(t.device) if cls is not Ours else [None])})
+    built, missing = gather({(name, d): partial(make, t, d) for name, make in LIBRARIES.items() for d in (precisions(t.device) if make is not Ours else [None])})
     check_equal(built)
     result = record(args, parser) | dict(
         setting=dict(data=args.data, size=args.size, image_size=t.net.image_size, batch=t.batch, images=len(t.images), n=n, steps=steps, rates=rates, budgets=budgets),
-        parameters={c.library: count(c.net) for c in built.values()}, missing=missing, runs=[])
+        parameters={c.library: count(c.net) for c in built.values()}, missing={f'{name} {d}': why for (name, d), why in missing.items()}, runs=[])
     result['runs'] = resumed(out, result)
     for r in result['runs']: show(r)
     found = lambda **wanted: [r for r in result['runs'] if all(r[k] == v for k, v in wanted.items())]
@@ -91,12 +93,12 @@ def main():
             write(out, result)
         return True
 
-    ours, fast, makers = next(iter(built.values())), {}, {}
-    for name, v in speeds({k: partial(type(c), t, c.dtype) for k, c in built.items()}, .5 if args.quick else 4).items():
-        if v > fast.get(cls := type(built[name]), (None, 0))[1]: fast[cls] = (built[name], v)      # in its faster number format
-    for cls, (usual, _) in fast.items():
+    ours, fast, makers = built[Ours.library, None], {}, {}
+    for (name, d), v in speeds({k: partial(LIBRARIES[k[0]], t, k[1]) for k in built}, .5 if args.quick else 4).items():
+        if v > fast.get(name, (None, 0))[1]: fast[name] = (built[name, d], v)                      # in its faster number format
+    for name, (usual, _) in fast.items():
         for lr in dict.fromkeys([usual.lr, *rates]):
-            makers[cls.library, lr] = partial(cls, dtype=usual.dtype, lr=lr, warmup=None if lr == usual.lr else ours.warmup)
+            makers[name, lr] = partial(LIBRARIES[name], dtype=usual.dtype, lr=lr, warmup=None if lr == usual.lr else ours.warmup)
     pilot = t.seed + 1000
     if not train(makers, min(budgets), 'pilot', pilot): return
     winners = {r['library']: (r['library'], r['lr']) for r in sorted(found(part='pilot'), key=lambda r: -lowest(r))}

@@ -3,7 +3,7 @@
 images and batch, all in one process and by turns. Each library in its documented fp32 and in the device's fast number format."""
 import argparse
 from functools import partial
-from contestants import PEERS, Ours, check_equal, count, gather, label, precisions, task
+from contestants import PEERS, Diffusers, Ours, check_equal, count, gather, label, precisions, task
 from measure import alternate, ceiling, destination, options, rates, ratios, record, repeated, steps_for, write
 
 
@@ -11,7 +11,8 @@ def line_up(task, compile):
     "Makers of all contestants, ours first."
     makers = {label(Ours, d): partial(Ours, task, d) for d in precisions(task.device)}
     if compile: makers[f'{next(iter(makers))} compiled'] = partial(Ours, task, compile=True)
-    return makers | {label(peer, d): partial(peer, task, d) for peer in PEERS for d in precisions(task.device)}
+    makers |= {label(peer, d): partial(peer, task, d) for peer in PEERS for d in precisions(task.device)}
+    return makers | {f'{label(Diffusers, d)} tuned': partial(Diffusers, task, d, tuned=True) for d in precisions(task.device)}
 
 def pairs(names):
     "Each of ours against each peer; the fast number format against fp32, and compiled against not."
