@@ -87,7 +87,7 @@ class Diffusers(Contestant):
     library, lr, warmup = 'diffusers', 1e-4, 500
     def __init__(self, task, dtype=torch.float32, lr=None, warmup=None, steps=FOREVER, tuned=False):
         from diffusers import DDPMScheduler, UNet2DModel
-        from diffusers.models.attention_processor import AttnProcessor
+        from diffusers.models.attention_processor import Attention, AttnProcessor
         from diffusers.optimization import get_cosine_schedule_with_warmup
         from diffusers.training_utils import EMAModel
         super().__init__(task, dtype)
@@ -97,7 +97,8 @@ class Diffusers(Contestant):
             sample_size=c.image_size, in_channels=c.in_channels, out_channels=c.in_channels, layers_per_block=c.blocks, dropout=c.dropout,
             block_out_channels=[c.channels*m for m in c.mults], norm_num_groups=c.groups or 32, attention_head_dim=None if c.heads == 1 else c.channels//c.heads,
             down_block_types=[f'{k}DownBlock2D' for k in kinds], up_block_types=[f'{k}UpBlock2D' for k in reversed(kinds)]).to(task.device)
-        if tuned and task.device.type == 'cpu': self.net.set_attn_processor(AttnProcessor())
+        for layer in self.net.modules() if tuned and task.device.type == 'cpu' else ():
+            if isinstance(layer, Attention): layer.set_processor(AttnProcessor())
         self.schedule = DDPMScheduler(num_train_timesteps=1000)
         self.optimizer = torch.optim.AdamW(self.net.parameters(), self.lr, betas=(.95, .999), weight_decay=1e-6, eps=1e-8, fused=tuned or None)
         self.rate = get_cosine_schedule_with_warmup(self.optimizer, self.warmup, steps)
