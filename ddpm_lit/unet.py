@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
+from fastcore.basics import patch
 from torch import nn
 
 # %% ../nbs/08_unet.ipynb #0265de1e
@@ -254,19 +255,21 @@ class UNet(nn.Module):
         c = self.config
         return Block(c_in, c_out, 4*c.channels, c.dropout, c.heads*attend)
 
-    def forward(self,
-        x:torch.Tensor, # noisy images x_t `[B, in_channels, image_size, image_size]`
-        t:torch.Tensor, # times `[B]`, int64, 1 … T
-        y:torch.Tensor|None=None, # labels `[B]`, int64; num_classes: no class; required in training
-    ) -> torch.Tensor: # the prediction `[B, out_channels, image_size, image_size]`, dtype of `x`
-        _check_inputs(self.config, x, t)
-        self.cond.check(x, y)
-        emb, kept = self.cond(t, y), [h := self.conv_in(x.to(self.conv_in.weight.dtype))]
-        for layer in self.down: kept.append(h := layer(h, emb))
-        for layer in self.mid: h = layer(h, emb)
-        for layer in self.up:
-            h = layer(torch.cat([h, kept.pop()], dim=1) if isinstance(layer, Block) else h, emb)
-        return self.conv_out(F.silu(self.norm_out(h))).to(x.dtype)
+# %% ../nbs/08_unet.ipynb #1ea427b0
+@patch
+def forward(self:UNet,
+    x:torch.Tensor, # noisy images x_t `[B, in_channels, image_size, image_size]`
+    t:torch.Tensor, # times `[B]`, int64, 1 … T
+    y:torch.Tensor|None=None, # labels `[B]`, int64; num_classes: no class; required in training
+) -> torch.Tensor: # the prediction `[B, out_channels, image_size, image_size]`, dtype of `x`
+    _check_inputs(self.config, x, t)
+    self.cond.check(x, y)
+    emb, kept = self.cond(t, y), [h := self.conv_in(x.to(self.conv_in.weight.dtype))]
+    for layer in self.down: kept.append(h := layer(h, emb))
+    for layer in self.mid: h = layer(h, emb)
+    for layer in self.up:
+        h = layer(torch.cat([h, kept.pop()], dim=1) if isinstance(layer, Block) else h, emb)
+    return self.conv_out(F.silu(self.norm_out(h))).to(x.dtype)
 
 # %% ../nbs/08_unet.ipynb #501323aa
 def _check_inputs(c, x, t):
