@@ -58,7 +58,7 @@ def main():
     options(parser, limit=7200)
     parser.add_argument('--budgets', default=[40, 120], type=float, nargs='+', help='seconds of training')
     parser.add_argument('--seeds', default=3, type=int, help='how many runs of each, with seeds SEED, SEED + 1, …')
-    parser.add_argument('--rates', default=[5e-4, 1.5e-3, 4e-3], type=float, nargs='+', help='learning rates to choose from')
+    parser.add_argument('--rates', default=[1.5e-3, 4e-3], type=float, nargs='+', help='learning rates to choose from')
     parser.add_argument('--n', default=500, type=int, help='images to be scored, at most 1500')
     parser.add_argument('--data', default='fashion-12k', help='see ddpm_lit.data.load_images')
     args, start = parser.parse_args(), time.perf_counter()

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """What each trick of our trainer gains on this device. From a plain loop (fp32, default memory layout, a `DataLoader` on the host,
 an optimiser and an average that go through the weights one by one, a look at the loss at every step), one trick after the other is
-added, in the number format and the layout that the trainer takes here; all loops run by turns in one process. Beside them the other
-layout, with and without `torch.compile`. Then attention, fused and by hand, and what `Run.fit` costs over the bare step."""
+added; all loops run by turns in one process. Beside them the default layout again, and group norms that compute in the number format
+of the convolutions, each with and without `torch.compile`. Then attention, fused and by hand, and what `Run.fit` costs over the bare
+step."""
 import argparse, itertools, tempfile
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -23,21 +24,26 @@ from measure import alternate, destination, options, rates, ratios, record, repe
 @dataclass(frozen=True)
 class Tricks:
     "In the order in which they are added."
+    channels_last: bool = False       # memory layout of images and weights
     fast_format: bool = False         # autocast to the trainer's number format
-    other_layout: bool = False        # not the trainer's own memory layout of images and weights; not a rung
     fused_optimizer: bool = False     # AdamW in one kernel
     fused_ema: bool = False           # the average in one `torch._foreach_lerp_`
     data_on_device: bool = False      # `DeviceLoader`
     no_item: bool = False             # nobody looks at the loss
     compiled: bool = False            # `torch.compile`
+    fast_norms: bool = False          # group norms in the number format of the convolutions; not a rung
+
+VARIANTS = dict(contiguous=dict(channels_last=False), fast_norms=dict(fast_norms=True))
 
 def ladder(compile):
     "`{name: Tricks}`, each with one more than the one before."
     rungs, now = {'plain': Tricks()}, Tricks()
     for f in fields(Tricks):
-        if f.name != 'other_layout' and (f.name != 'compiled' or compile): rungs[f'+ {f.name}'] = now = replace(now, **{f.name: True})
-    beside = {'other layout': replace(now, compiled=False)} | ({'other layout, compiled': now} if compile else {})
-    return rungs | {name: replace(t, other_layout=True) for name, t in beside.items()}
+        if f.name not in VARIANTS and (f.name != 'compiled' or compile): rungs[f'+ {f.name}'] = now = replace(now, **{f.name: True})
+    for name, change in VARIANTS.items():
+        rungs[name] = replace(now, compiled=False, **change)
+        if compile: rungs[f'{name}, compiled'] = replace(now, **change)
+    return rungs
 
 def host_batches(task):
     "The images as floats on the host, shuffled and collated by PyTorch's `DataLoader`."
@@ -54,9 +60,11 @@ def ema_by_hand(ema, model):
 def loop(task, tricks, prediction='v'):
     "One training step with these tricks, as a function of no arguments."
     torch.manual_seed(task.seed)
-    dtype, layout = fast_path(task.device, 'auto' if tricks.fast_format else 'float32')
-    if tricks.other_layout: layout = torch.contiguous_format if layout == torch.channels_last else torch.channels_last
+    dtype = fast_path(task.device)[0] if tricks.fast_format else torch.float32
+    layout = torch.channels_last if tricks.channels_last else torch.contiguous_format
     model = UNet(task.net).to(task.device, memory_format=layout).train()
+    for norm in model.modules():
+        if tricks.fast_norms and isinstance(norm, torch.nn.GroupNorm): norm.__class__ = torch.nn.GroupNorm
     ema, schedule = EMA(model), NoiseSchedule.cosine(1000).to(task.device)
     optimizer = torch.optim.AdamW(model.parameters(), 1.5e-3, **(dict(fused=True) if tricks.fused_optimizer else dict(foreach=False)))
     batches = task.loader() if tricks.data_on_device else host_batches(task)
@@ -122,8 +130,9 @@ def main():
     if args.compile: result['compile_seconds'] = short(timed(steps['+ compiled'], t.device))
     k = max(steps_for(step, t.device, unit/20) for step in steps.values())
     times = alternate({n: repeated(s, k) for n, s in steps.items()}, t.device, 9*unit, rounds)
-    rungs = [n for n in steps if 'layout' not in n]
-    pairs = list(zip(rungs[1:], rungs)) + [('other layout', '+ no_item'), *[('other layout, compiled', 'other layout')]*args.compile]
+    rungs = [n for n in steps if n.partition(',')[0] not in (*VARIANTS, 'Trainer.step')]
+    last = next(n for n in reversed(rungs) if n != '+ compiled')
+    pairs = [*zip(rungs[1:], rungs), ('Trainer.step', last), *((n, last) for n in VARIANTS), *((f'{n}, compiled', n) for n in VARIANTS if args.compile)]
     result['ladder'] = dict(steps_a_round=k, images_per_s=rates(times, k*t.batch), to_previous=ratios(times, pairs),
                             to_plain=ratios(times, [(n, 'plain') for n in steps if n != 'plain']))
     show('against the rung before', result['ladder']['to_previous'])

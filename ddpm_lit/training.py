@@ -116,7 +116,7 @@ def pick_device(
 def fast_path(
     device,        # torch.device or its name
     dtype='auto',  # 'float32', 'bfloat16' or 'float16'; 'auto': the fastest the device has
-    layout='auto', # 'contiguous' or 'channels_last'; 'auto': the faster one for this dtype
+    layout='auto', # 'contiguous' or 'channels_last'; 'auto': the faster one there
 ):                 # dtype for autocast, memory format of images and weights
     "The number format and the memory layout of a training on `device`."
     device = torch.device(device)
@@ -126,8 +126,7 @@ def fast_path(
         cpu = device.type == 'cpu' and features.get('avx512_bf16', False)
         dtype = 'bfloat16' if cpu or cuda >= (8, 0) else 'float16' if cuda >= (7, 0) else 'float32'
     if layout == 'auto':
-        last = cuda >= (7, 0) or device.type == 'cpu' and dtype == 'float32'
-        layout = 'channels_last' if last else 'contiguous'
+        layout = 'channels_last' if device.type == 'cpu' or cuda >= (7, 0) else 'contiguous'
     layouts = dict(channels_last=torch.channels_last, contiguous=torch.contiguous_format)
     return getattr(torch, dtype), layouts[layout]
 
