@@ -758,7 +758,8 @@ def _their_weights(model, label):
     for ours, names in _their_names(model).items():
         w = state[ours]
         if '.attn.' in ours and w.ndim == 4: w = w.flatten(1)     # a 1×1 convolution
-        weights |= {k: v.clone() for k, v in zip(names, w.chunk(len(names) or 1))}
+        for k, v in zip(names, w.chunk(len(names) or 1)):
+            weights[k] = v.clone(memory_format=torch.contiguous_format)
     return weights
 
 # %% ../nbs/10_runs.ipynb #c62db73e
@@ -1007,7 +1008,7 @@ def main(
     flip:bool=False,     # mirror half of the images
     crop_from:int=None,  # read images at this side, cut a random square of --size from each [no]
     dtype:str=None,      # float32, bfloat16 or float16 [a fast one that the device has]
-    layout:str=None,     # contiguous or channels_last [the faster one for the number format]
+    layout:str=None,     # contiguous or channels_last [the faster one]
     seed:int=None,       # of weights, order, times and noise [0]
     checkpoint_every:int=None, # steps between two checkpoints [250 on a CPU, 1000 on a GPU]
     out:str=None,        # new folder for the results [runs/DATA-SIZE-MODEL]
