@@ -354,10 +354,8 @@ def bits_by_var(
 class HybridRun(Run):
     "A run that trains a network of two outputs with L_hybrid: Eq. (13.8)."
     def loss(self, x, y, t, noise):
-        c = self.config
-        cond = {} if c.model.num_classes is None else dict(y=y)
-        denoise = LearnedDenoiser(self.model, self.schedule, c.prediction)
-        return hybrid_loss(denoise, x, t, noise, gamma=c.gamma, **cond)
+        denoise = LearnedDenoiser(self.model, self.schedule, self.config.prediction)
+        return hybrid_loss(denoise, x, t, noise, gamma=self.config.gamma, **self.condition(y))
 
 def two_outputs(config):
     "These settings, with a network that predicts the variance, too."

@@ -19,7 +19,7 @@ from torch import nn
 from . import sampling
 from .viz import enlarge, image_grid, save_png, to_float, to_uint8
 from .closed_form import NoiseSchedule
-from .noise_prediction import Denoiser, ddpm_loss, loss_weight
+from .noise_prediction import Denoiser
 from .data import read_image
 from .unet import Block, Condition, UNet, UNetConfig, attend, group_norm, zero_
 from .training import autocast, fast_path, pick_device
@@ -241,10 +241,7 @@ def captions(
 
 class TextTrainer(LatentTrainer):
     "The trainer of chapter 17 for a network that reads: the labels are tokens."
-    def loss(self, x, y, t, noise):
-        c, y = self.config, y.to(x.device)
-        loss = ddpm_loss(self.model, self.schedule, x, t, noise, c.prediction, y=y)
-        return loss*loss_weight(self.schedule, t, c.prediction, c.gamma).to(loss)
+    def condition(self, y): return dict(y=y.to(self.device))
 
 # %% ../nbs/18_text.ipynb #0af1d215
 @dataclass

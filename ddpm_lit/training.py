@@ -254,11 +254,15 @@ class Trainer:
 
 # %% ../nbs/09_training.ipynb #4a680244
 @patch
+def condition(self:Trainer, y):
+    "What the network is told beside image and time: the class, if it knows classes."
+    return {} if self.config.model.num_classes is None else dict(y=y)
+
+@patch
 def loss(self:Trainer, x, y, t, noise):
     "Loss of each image `[B]`; a subclass with another loss overrides this and calls `self.model`."
-    c = self.config
-    cond = {} if c.model.num_classes is None else dict(y=y)
-    loss = ddpm_loss(self.model, self.schedule, x, t, noise, c.prediction, **cond)
+    c, told = self.config, self.condition(y)
+    loss = ddpm_loss(self.model, self.schedule, x, t, noise, c.prediction, **told)
     if c.gamma is None: return loss
     return loss*loss_weight(self.schedule, t, c.prediction, c.gamma).to(loss)
 

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from fastcore.basics import patch
 from safetensors.torch import save
 from torch import nn
-from .noise_prediction import Denoiser, ddpm_loss
+from .noise_prediction import Denoiser
 from .unet import Condition, group_norm, time_embedding
 from .training import EMA, TrainConfig, Trainer, autocast, fast_path, lr_at
 from .runs import load_weights, read_weights, write_atomic
@@ -245,8 +245,7 @@ def dropped(
 class PriorTrainer(Trainer):
     "Chapter 09's trainer on pairs of vectors: Eq. (19.11)."
     def batch(self): return next(self.loader)
-    def loss(self, z0, y, t, noise):
-        return ddpm_loss(self.model, self.schedule, z0, t, noise, self.config.prediction, y=y)
+    def condition(self, y): return dict(y=y)
 
 PRIOR = TrainConfig(prediction='x0', batch_size=256, steps=2500, lr=2e-3, warmup=200, log_every=250)
 
