@@ -111,7 +111,8 @@ class LearnedDenoiser(Denoiser):
     def var(self, x_t, t, s, **cond):
         "σ² like x_t, float64; costs nothing right after a call for the same x_t and t."
         last, self.last = self.last, None
-        same = last and last[0] is x_t and (last[1] is t or isinstance(t, int) and last[1] == t)
+        same = last and last[0] is x_t and (
+            last[1] is t or type(last[1]) is type(t) is int and last[1] == t)
         _, nu = last[2] if same else self._halves(x_t, t, cond)
         return range_var(self.schedule, t, x_t, nu, s)
 

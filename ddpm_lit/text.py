@@ -23,8 +23,9 @@ from .noise_prediction import Denoiser
 from .data import read_image
 from .unet import Block, Condition, UNet, UNetConfig, attend, group_norm, zero_
 from .training import autocast, fast_path, pick_device
-from .runs import load_weights, new_folder, read_weights, write_atomic
-from .sampling import ddim, image_to_image, save_samples, say, start_noise
+from .runs import load_weights, new_folder, read_weights, refuse_empty, write_atomic
+from .sampling import (
+    check_settings, ddim, image_to_image, save_samples, say, start_noise)
 from .guidance import Guided
 from .latent import (COLOURS, Judge, LatentTrainer, Scenes, VAE, draw_scenes, load_vae,
                              scores)
@@ -315,6 +316,7 @@ def paint(
     batch=250,     # pictures at a time
 )->torch.Tensor:   # uint8 `[n, 3, 32, 32]`
     "Pictures of what the words say."
+    check_settings(n, 'ddim', batch)
     prompts = [prompt]*n if isinstance(prompt, str) else list(prompt)
     _check_painting(n := len(prompts), strength, init, vary)
     y, painter, done = torch.stack([tokenize(p) for p in prompts]), painter or load_painter(), []
@@ -411,6 +413,7 @@ def write_painting(
     **settings,
 )->Path:           # the new folder
     "Paint into a new folder, see `save_samples`."
+    refuse_empty(init=init, out=out, device=device)
     if out is not None and Path(out).exists():
         raise FileExistsError(f"out = {str(out)!r} exists already, and nothing is overwritten")
     painter, frames = load_painter(device=pick_device(device)), []

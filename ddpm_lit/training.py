@@ -182,17 +182,23 @@ def _check_settings(c):
                  'checkpoint_every'):
         if type(v := getattr(c, name)) is not int or v < 1:
             raise ValueError(f"{name} must be an int of at least 1, got {v!r}")
+    if c.T > 10**5: raise ValueError(f"T must be at most 100,000, got {c.T}")
     if type(c.seed) is not int or not 0 <= c.seed < 2**63:
         raise ValueError(f"seed must be an int in 0 … 2**63 - 1, got {c.seed!r}")
-    for name in ('lr', 'clip', 'gamma'):
+    for name, fits, allowed in (
+            ('lr', lambda v: 0 < v < math.inf, 'be greater than 0 and finite'),
+            ('clip', lambda v: 0 < v < math.inf, 'be greater than 0 and finite'),
+            ('gamma', lambda v: 0 < v < math.inf, 'be greater than 0 and finite, or None'),
+            ('weight_decay', lambda v: 0 <= v < math.inf, 'be at least 0 and finite'),
+            ('ema', lambda v: 0 <= v < 1, 'lie in [0, 1)'),
+            ('no_class', lambda v: 0 <= v <= 1, 'lie in [0, 1]')):
         if (v := getattr(c, name)) is None and name == 'gamma': continue
-        if not 0 < v < math.inf:
-            raise ValueError(f"{name} must be greater than 0 and finite, got {v!r}")
-    if not 0 <= c.weight_decay < math.inf:
-        raise ValueError(f"weight_decay must be at least 0 and finite, got {c.weight_decay!r}")
-    if not 0 <= c.ema < 1: raise ValueError(f"ema must lie in [0, 1), got {c.ema!r}")
-    if not 0 <= c.no_class <= 1:
-        raise ValueError(f"no_class must lie in [0, 1], got {c.no_class!r}")
+        if not isinstance(v, (int, float)) or isinstance(v, bool) or not fits(v):
+            raise ValueError(f"{name} must {allowed}, got {v!r}")
+    if not isinstance(c.data, str) or not c.data:
+        raise ValueError(f"data must be the name of a set or a folder, got {c.data!r}")
+    if not isinstance(c.model, UNetConfig):
+        raise ValueError(f"model must be a UNetConfig, got {c.model!r}")
     if c.batch_size % c.accumulate: raise ValueError(
         f"accumulate must divide batch_size = {c.batch_size}, got {c.accumulate}")
     side = c.model.image_size

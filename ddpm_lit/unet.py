@@ -183,7 +183,8 @@ class UNetConfig:
         return tuple(self.image_size >> i for i in range(len(self.mults)))
 
     def __post_init__(self):
-        for name in ('mults', 'attn'): object.__setattr__(self, name, tuple(getattr(self, name)))
+        for name in ('mults', 'attn'): # lists, if they come through JSON
+            if isinstance(v := getattr(self, name), list): object.__setattr__(self, name, tuple(v))
         _check_config(self)
 
     @classmethod
@@ -209,24 +210,28 @@ sizes = dict(   # 1.1, 8.9 and 35.7 million parameters
 def _check_config(c):
     def check(ok, name, allowed):
         if not ok: raise ValueError(f"{name}={getattr(c, name)!r}: {allowed}")
-    for name in ('in_channels', 'blocks'):
-        check(getattr(c, name) >= 1, name, "must be at least 1")
-    check(c.out_channels is None or c.out_channels >= 1, 'out_channels',
-          "must be at least 1, or None for in_channels")
-    check(c.channels >= 32 and c.channels % 32 == 0, 'channels', "must be a multiple of 32")
-    check(len(c.mults) > 0 and all(isinstance(m, int) and m >= 1 for m in c.mults), 'mults',
-          "must be whole numbers from 1 up, one per level")
+    def whole(v, most): return type(v) is int and 1 <= v <= most
+    for name, most, none in (
+            ('image_size', 2048, ''), ('channels', 4096, ''), ('in_channels', 1024, ''),
+            ('blocks', 64, ''), ('out_channels', 1024, 'in_channels'),
+            ('num_classes', 10**6, 'no labels')):
+        check(whole(v := getattr(c, name), most) or none and v is None, name,
+              f"must be a whole number, 1 … {most:,}" + (none and f", or None for {none}"))
+    check(c.channels % 32 == 0, 'channels', "must be a multiple of 32")
+    check(isinstance(c.mults, tuple) and 1 <= len(c.mults) <= 8 and
+          all(whole(m, 64) for m in c.mults), 'mults',
+          "must be 1 to 8 whole numbers in 1 … 64, one per level")
     n = 2**(len(c.mults) - 1)
-    check(c.image_size >= n and c.image_size % n == 0, 'image_size',
+    check(c.image_size % n == 0, 'image_size',
           f"must be divisible by {n}, for the {len(c.mults)} levels of mults={c.mults}")
-    check(set(c.attn) <= set(c.resolutions), 'attn',
+    check(isinstance(c.attn, tuple) and all(r in c.resolutions for r in c.attn), 'attn',
           f"must be chosen from the resolutions that occur, {c.resolutions}")
-    check(0 <= c.dropout < 1, 'dropout', "must lie in [0, 1)")
-    check(c.num_classes is None or c.num_classes >= 1, 'num_classes',
-          "must be at least 1, or None for no labels")
+    check(isinstance(c.dropout, (int, float)) and 0 <= c.dropout < 1, 'dropout',
+          "must lie in [0, 1)")
     for name in ('heads', 'groups'):
-        ok = (n := getattr(c, name)) is None or n >= 1 and c.channels % n == 0
-        check(ok, name, f"must divide channels={c.channels}")
+        none = (n := getattr(c, name)) is None and name == 'groups'
+        check(none or whole(n, c.channels) and c.channels % n == 0, name,
+              f"must divide channels={c.channels}")
 
 # %% ../nbs/08_unet.ipynb #16691106
 class UNet(nn.Module):
