@@ -39,7 +39,7 @@ def count(model): return sum(p.numel() for p in model.parameters())
 
 
 class Contestant:
-    "A network and its loop. What is measured: `train_step()`, and `sample(n, steps, how)`, which draws with the averaged weights."
+    "A network and its loop. What is measured: `train_step()`, and `sample(n, steps, how, averaged)`, with the averaged weights or the raw ones."
     warmup = 0         # steps of the learning rate's rise, where the library has one
     def __init__(self, task, dtype):
         self.task, self.dtype, self.images = task, dtype, task.loader()
@@ -47,9 +47,9 @@ class Contestant:
 
     def autocast(self): return autocast(self.task.device, self.dtype)
 
-    def sample(self, n, steps, how='ddim'):   # how: 'ddim' or 'ancestral'
+    def sample(self, n, steps, how='ddim', averaged=True):   # how: 'ddim' or 'ancestral'
         "n images as uint8 `[n, C, H, W]` on the CPU."
-        with self.autocast(): return torch.cat([to_uint8(self.draw(min(CHUNK, n - i), steps, how)).cpu() for i in range(0, n, CHUNK)])
+        with self.autocast(): return torch.cat([to_uint8(self.draw(min(CHUNK, n - i), steps, how, averaged)).cpu() for i in range(0, n, CHUNK)])
 
     @torch.no_grad()
     def flops(self):
@@ -73,18 +73,21 @@ class Ours(Contestant):
         self.net, self.lr, self.warmup = self.trainer.model, config.lr, config.warmup
         self.train_step = self.trainer.step
 
-    def sample(self, n, steps, how='ddim'):
+    def sample(self, n, steps, how='ddim', averaged=True):
         t = self.trainer
-        denoise = Denoiser(t.average.model, t.schedule, t.config.prediction)
+        net = t.average.model if averaged else copy.deepcopy(self.net).eval()
+        denoise = Denoiser(net, t.schedule, t.config.prediction)
         return sample(denoise, n, how, steps, seed=self.task.seed, batch=CHUNK)
 
 
 class Diffusers(Contestant):
     """The loop of diffusers' `train_unconditional.py` with its default settings, without accelerate; `UNet2DModel` is shaped
-    like our U-Net, to the last parameter. Mixed precision as accelerate does it: autocast round the network."""
+    like our U-Net, to the last parameter and group of channels. Mixed precision as accelerate does it: autocast round the network.
+    `tuned`: with what a user could still turn on, the fused AdamW, and on a CPU attention written out."""
     library, lr, warmup = 'diffusers', 1e-4, 500
-    def __init__(self, task, dtype=torch.float32, lr=None, warmup=None, steps=FOREVER):
+    def __init__(self, task, dtype=torch.float32, lr=None, warmup=None, steps=FOREVER, tuned=False):
         from diffusers import DDPMScheduler, UNet2DModel
+        from diffusers.models.attention_processor import Attention, AttnProcessor
         from diffusers.optimization import get_cosine_schedule_with_warmup
         from diffusers.training_utils import EMAModel
         super().__init__(task, dtype)
@@ -92,13 +95,15 @@ class Diffusers(Contestant):
         kinds = ['Attn' if r in c.attn else '' for r in c.resolutions]
         self.net = UNet2DModel(
             sample_size=c.image_size, in_channels=c.in_channels, out_channels=c.in_channels, layers_per_block=c.blocks, dropout=c.dropout,
-            block_out_channels=[c.channels*m for m in c.mults], attention_head_dim=None if c.heads == 1 else c.channels//c.heads,
+            block_out_channels=[c.channels*m for m in c.mults], norm_num_groups=c.groups or 32, attention_head_dim=None if c.heads == 1 else c.channels//c.heads,
             down_block_types=[f'{k}DownBlock2D' for k in kinds], up_block_types=[f'{k}UpBlock2D' for k in reversed(kinds)]).to(task.device)
+        for layer in self.net.modules() if tuned and task.device.type == 'cpu' else ():
+            if isinstance(layer, Attention): layer.set_processor(AttnProcessor())
         self.schedule = DDPMScheduler(num_train_timesteps=1000)
-        self.optimizer = torch.optim.AdamW(self.net.parameters(), self.lr, betas=(.95, .999), weight_decay=1e-6, eps=1e-8)
+        self.optimizer = torch.optim.AdamW(self.net.parameters(), self.lr, betas=(.95, .999), weight_decay=1e-6, eps=1e-8, fused=tuned or None)
         self.rate = get_cosine_schedule_with_warmup(self.optimizer, self.warmup, steps)
         self.averaged = copy.deepcopy(self.net).eval()
-        self.ema = EMAModel(self.net.parameters(), decay=.9999, use_ema_warmup=True, inv_gamma=1., power=.75)
+        self.ema = EMAModel(self.net.parameters(), decay=.9999, use_ema_warmup=True, inv_gamma=1., power=.75, foreach=True)
 
     def train_step(self):
         x, _ = next(self.images)
@@ -115,9 +120,10 @@ class Diffusers(Contestant):
         self.ema.step(self.net.parameters())
         return loss.item()             # the example logs every step
 
-    def draw(self, n, steps, how):
+    def draw(self, n, steps, how, averaged):
         from diffusers import DDIMPipeline, DDIMScheduler, DDPMPipeline
-        self.ema.copy_to(self.averaged.parameters())
+        if averaged: self.ema.copy_to(self.averaged.parameters())
+        else: self.averaged.load_state_dict(self.net.state_dict())
         pipe = DDPMPipeline(self.averaged, self.schedule) if how == 'ancestral' else DDIMPipeline(self.averaged, DDIMScheduler(num_train_timesteps=1000))
         pipe.set_progress_bar_config(disable=True)
         images = pipe(batch_size=n, num_inference_steps=steps, output_type='np').images   # [n, H, W, C] in [0, 1]
@@ -154,8 +160,8 @@ class Lucidrains(Contestant):
         self.ema.update()
         return value
 
-    def draw(self, n, steps, how):
-        d = self.ema.ema_model.eval()  # at fewer than 1000 steps its ancestral sampler is its DDIM with η = 1
+    def draw(self, n, steps, how, averaged):
+        d = (self.ema.ema_model if averaged else copy.deepcopy(self.diffusion)).eval()   # at fewer than 1000 steps its ancestral sampler is its DDIM with η = 1
         d.sampling_timesteps, d.is_ddim_sampling, d.ddim_sampling_eta = steps, steps < 1000, float(how == 'ancestral')
         return d.sample(batch_size=n)
 

@@ -14,8 +14,9 @@ from ddpm_lit.runs import write_atomic
 ROOT = Path(__file__).resolve().parent.parent
 PAGE, RESULTS = ROOT/'nbs/benchmarks.md', ROOT/'results'
 OURS = 'ddpm_lit'
+SHORT = dict(bfloat16='bf16', float16='fp16', float32='fp32')
 DISCIPLINES = dict(training='training', ddim='DDIM', ancestral='ancestral')
-TRICKS = dict(channels_last='images and weights channels-last', bf16='autocast to bfloat16', fused_optimizer='fused AdamW', fused_ema='average of the weights in one fused call',
+TRICKS = dict(channels_last='images and weights channels-last', fast_format='autocast to the number format of the trainer', fused_optimizer='fused AdamW', fused_ema='average of the weights in one fused call',
               data_on_device='images kept on the device', no_item='no look at the loss in every step', compiled='torch.compile')
 
 PUBLISHED = [("fast.ai, DDPM", 1000, 3.73, 1.91), ("fast.ai, cosine schedule", 100, 3.10, None)]   # FD, real against real: course of 2022, part 2
@@ -29,12 +30,12 @@ Three libraries that train the same kind of model are raced here: this one, [dif
 
 FOOT = """## What is comparable
 
-- **Networks.** diffusers' `UNet2DModel` is built to be our U-Net: the same levels, the same attention, the same number of parameters. `Unet` of denoising-diffusion-pytorch is another network; its width is chosen so that the parameters agree within 5 %, and the floating-point operations of one forward pass stand beside it.
-- **Loops.** diffusers: the loop of its example `train_unconditional.py` (noise prediction, linear schedule, AdamW, cosine rate with warm-up, clipped gradients, averaged weights). denoising-diffusion-pytorch: the step of its `Trainer` (v-prediction, sigmoid schedule, Adam, clipped gradients, averaged weights). Both without accelerate, which could only cost time. Ours: `Trainer.step` as `ddpm_lit_train` takes it.
+- **Networks.** diffusers' `UNet2DModel` is built to be our U-Net: the same levels, attention and groups, the same number of parameters. `Unet` of denoising-diffusion-pytorch is another network; its width is chosen so that the parameters agree within 5 %, and the floating-point operations of one forward pass stand beside it.
+- **Loops.** diffusers: the loop of its example `train_unconditional.py` (noise prediction, linear schedule, AdamW, cosine rate with warm-up, clipped gradients, averaged weights). "Tuned" adds what its users could still turn on: the fused AdamW, and on a CPU attention written out (`AttnProcessor`), which is faster there. denoising-diffusion-pytorch: the step of its `Trainer` (v-prediction, sigmoid schedule, Adam, clipped gradients, averaged weights). Both without accelerate, which could only cost time. Ours: `Trainer.step` as `ddpm_lit_train` takes it.
 - **Images.** All read from our loader, on the device. What the peers' own reading of image files costs is left out, in their favour.
 - **Number formats.** Both peers document fp32 as their default and mixed precision as an option; both are raced. Ours picks what the device does well; its training is raced in fp32 as well.
 - **Sampling.** Each library's own samplers with the averaged weights, under autocast where the training was. denoising-diffusion-pytorch has ancestral sampling in fewer steps only as its DDIM with η = 1, so that is what it runs. Ours gives every image a random generator of its own, so that an image does not depend on the batch it is in; the time for that counts.
-- **Quality.** Equal wall-clock time for training alone; scores in the features of [chapter 12](12_evaluation.ipynb)'s classifier, which are not comparable with published FIDs. Prediction target and noise schedule are each library's own, so this compares recipes as much as code. A peer runs in the faster of its formats, at its documented learning rate and at ours. Schedules of the learning rate are cut to the number of steps that a short test says will fit.
+- **Quality.** All contestants of a round train by turns, a second at a time, until each has spent the same time on training; on a CPU that is processor time, so that other programs count little. A peer runs in the faster of its formats (diffusers tuned) and at the learning rate that served it best in the table of trials; the documented rate is among those tried. Raw and averaged weights are both scored, since an average made for long runs lags behind in a short one. Schedules of the learning rate are cut to the number of steps that a short test says will fit. Prediction target and noise schedule are each library's own, so this compares recipes as much as code. Scores in the features of [chapter 12](12_evaluation.ipynb)'s classifier are not comparable with published FIDs.
 
 To repeat it: `pip install -e ".[bench]"`, the commands above, then `python benchmarks/page.py`."""
 
@@ -51,10 +52,6 @@ def number(x): return f'{x:,.0f}' if abs(x) >= 100 else f'{x:.3g}'
 def times(x): return f'{x:.2f}'
 def spread(s, form=number): return f"{form(s['median'])} ({form(s['q1'])} to {form(s['q3'])})"
 def ratio_of(ratios, a, b): return next((r for r in ratios if (r['a'], r['b']) == (a, b)), None)
-
-def verdict(r):
-    "Won, lost or even, by the quartiles of a ratio."
-    return 'won' if r['q1'] > 1 else 'lost' if r['q3'] < 1 else 'even'
 
 def where(d):
     "Machine, versions and command of one JSON."
@@ -92,57 +89,63 @@ How many times as fast as the second is the first?
 {absent(d)}{where(d)}"""
 
 def wins(d):
-    "The ratios of our default and of our fp32 against the peers in like formats, as three lists."
-    lists = dict(won=[], lost=[], even=[])
-    for k in DISCIPLINES:
-        for r in d.get(k, {}).get('ratios', []):
-            a, b = (d['contestants'][r[x]] for x in 'ab')
-            if b['library'] != OURS and 'compiled' not in r['a'] and a['dtype'] == b['dtype']:
-                lists[verdict(r)].append(f"{DISCIPLINES[k]} against {r['b']} ({r['median']:.2f} times as fast)")
-    titles = dict(won='Ours is faster in like formats', lost='Ours is slower in like formats', even='Quartiles on both sides of even')
-    return '\n'.join(f"- **{titles[v]}:** {'; '.join(x)}." for v, x in lists.items() if x)
+    "What the ratios mean, for each peer: in one format, as documented and tuned, and as each comes."
+    ours, all = next(iter(d['contestants'])), d['contestants']
+    def told(pairs):
+        "For each discipline the ratios of these pairs that were measured."
+        parts = {DISCIPLINES[k]: ', '.join(f"{times(r['median'])} ({b.removeprefix(all[b]['library']).strip()})" for a, b in pairs if (r := ratio_of(d[k]['ratios'], a, b))) for k in DISCIPLINES if k in d}
+        return '; '.join(f'{k} {v}' for k, v in parts.items() if v)
+    lines = []
+    for peer in dict.fromkeys(c['library'] for c in all.values() if c['library'] != OURS):
+        same = [(a, b) for b in all for a in all if all[b]['library'] == peer and all[a]['library'] == OURS and all[a]['dtype'] == all[b]['dtype'] and 'compiled' not in a]
+        come = [(ours, b) for _, b in same if all[b]['dtype'] == 'float32' and 'tuned' not in b]
+        lines.append(f"- **Times as fast as {peer}, both in one number format:** {told(same)}. **As each comes**, ours in {SHORT[all[ours]['dtype']]}, {peer} in fp32: {told(come)}.")
+    return '\n'.join(lines)
 
 
-def groups(runs):
-    "`{(budget, library, lr): runs}`, one for each seed."
-    key = lambda r: (r['budget'], r['library'] != OURS, r['library'], r['lr'])
-    return {(k[0], k[2], k[3]): list(g) for k, g in groupby(sorted(runs, key=key), key)}
+def mean(values): return statistics.fmean(values)
 
-def scored(runs, which):
-    "Mean over seeds of one score, and its uncertainty: from the seeds if there are three or more, else as the score states it."
-    values = [s for r in runs for s in r['scores'] if s['name'] == which]
-    mean = statistics.fmean(s['value'] for s in values)
-    error = statistics.stdev(s['value'] for s in values)/len(values)**.5 if len(values) > 2 else statistics.fmean(s['spread'] for s in values)
-    return mean, error
+def scored(runs, kind, which='FD'):
+    "Mean over seeds of one score, and its standard error: from the seeds if there are three or more, else as the score states it."
+    values = [s for r in runs for s in r['scores'][kind] if s['name'] == which]
+    error = statistics.stdev(s['value'] for s in values)/len(values)**.5 if len(values) > 2 else mean(s['spread'] for s in values)
+    return mean(s['value'] for s in values), error
 
 def quality(d):
-    s, by = d['setting'], groups(d['runs'])
-    best = {}
-    for (budget, library, lr), runs in by.items():
-        if (budget, library) not in best or scored(runs, 'FD')[0] < scored(by[budget, library, best[budget, library]], 'FD')[0]: best[budget, library] = lr
-    def row(key, runs):
-        budget, library, lr = key
-        fd, kd = (scored(runs, k) for k in ('FD', 'KD'))
-        bold = '**' if best[budget, library] == lr else ''
-        precision = {'bfloat16': 'bf16', 'float32': 'fp32'}[runs[0]['dtype']]
-        steps = statistics.fmean(r['steps'] for r in runs)
-        return [f'{budget:g} s', f'{bold}{library}{bold}', precision, f'{lr:g}', f'{steps:,.0f}', f"{steps*s['batch']:,.0f}", f'{bold}{fd[0]:.2f} ± {fd[1]:.2f}{bold}', f'{kd[0]:.3f} ± {kd[1]:.3f}']
-    floor = {k: statistics.fmean(x['floor'] for r in d['runs'] for x in r['scores'] if x['name'] == k) for k in ('FD', 'KD')}
+    s, runs = d['setting'], [r for r in d['runs'] if r['part'] == 'race']
+    key = lambda r: (r['budget'], r['library'] != OURS, r['library'])
+    by = {(k[0], k[2]): list(g) for k, g in groupby(sorted(runs, key=key), key)}
+    best = {k: min(('averaged', 'raw'), key=lambda kind: scored(of, kind)[0]) for k, of in by.items()}
+    def row(k, of):
+        steps = mean(r['steps'] for r in of)
+        fd = {kind: plus_minus(*scored(of, kind), 2) for kind in ('averaged', 'raw')}
+        fd[best[k]] = f'**{fd[best[k]]}**'
+        seconds = [r['seconds'] for r in of]
+        return [k[1], f'{min(seconds):.1f} to {max(seconds):.1f} s', SHORT[of[0]['dtype']], f"{of[0]['lr']:g}", f'{steps:,.0f}', f"{steps*s['batch']:,.0f}",
+                fd['averaged'], fd['raw'], plus_minus(*scored(of, best[k], 'KD'), 3)]
+    floor = {k: mean(x['floor'] for r in runs for x in r['scores']['raw'] if x['name'] == k) for k in ('FD', 'KD')}
     lines = []
-    for budget in dict.fromkeys(k[0] for k in by):
-        for library in dict.fromkeys(k[1] for k in by if k[0] == budget and k[1] != OURS):
-            (a, da), (b, db) = (scored(by[budget, name, best[budget, name]], 'FD') for name in (OURS, library))
-            apart = abs(a - b) > 2*(da**2 + db**2)**.5
-            word = 'better than' if apart and a < b else 'worse than' if apart else 'not to be told from'
-            lines.append(f'- After {budget:g} s ours is {word} {library} at its better learning rate: {a:.2f} against {b:.2f}.')
-    seeds = sorted({r['seed'] for r in d['runs']})
+    for budget, library in by:
+        if library == OURS: continue
+        (a, da), (b, db) = (scored(by[budget, name], best[budget, name]) for name in (OURS, library))
+        apart = abs(a - b) > 2*(da**2 + db**2)**.5
+        word = 'better than' if apart and a < b else 'worse than' if apart else 'not to be told from'
+        lines.append(f'- After {budget:g} s ours is {word} {library}, each with the better of its weights: {a:.2f} ± {da:.2f} against {b:.2f} ± {db:.2f}.')
+    pilot = [r for r in d['runs'] if r['part'] == 'pilot']
+    rates = sorted({r['lr'] for r in pilot})
+    def tried(library, lr): return ''.join(f"{min(x[0]['value'] for x in r['scores'].values()):.2f}" for r in pilot if (r['library'], r['lr']) == (library, lr))
+    seeds, unit = sorted({r['seed'] for r in runs}), 'of processor time' if d['machine']['device'].startswith('cpu') else ''
     return f"""### Quality at equal time
 
-Fréchet (FD) and kernel (KD) distance of {s['n']:,} images, drawn in {s['steps']} steps of each library's DDIM, to the {s['images']:,} training images; lower is better. As many real images score FD {floor['FD']:.2f} and KD {floor['KD']:.3f}. Size `{s['size']}` at {s['image_size']}×{s['image_size']}, batch {s['batch']}; {f'one run each, seed {seeds[0]}' if len(seeds) == 1 else f"means over the seeds {', '.join(map(str, seeds))}"}; ± is {'the spread over the images drawn, not over runs' if len(seeds) < 3 else 'the standard error over the seeds'}. Bold: the learning rate of each library that scores better here.
+Fréchet (FD) and kernel (KD) distance of {s['n']:,} images, drawn in {s['steps']} steps of each library's DDIM, to the {s['images']:,} training images; lower is better. As many real images score FD {floor['FD']:.2f} and KD {floor['KD']:.3f}. Size `{s['size']}` at {s['image_size']}×{s['image_size']}, batch {s['batch']}. Means over the seeds {', '.join(map(str, seeds))}; ± is {'the spread over the images drawn, not over runs' if len(seeds) < 3 else 'the standard error over the seeds'}. Bold: raw or averaged weights, whichever score better. The seconds {unit} are those of the training steps, from the shortest run to the longest.
 
-{table(['training', 'library', 'format', 'learning rate', 'steps', 'images seen', 'FD', 'KD'], [row(k, runs) for k, runs in by.items()])}
+{table(['', 'training', 'format', 'learning rate', 'steps', 'images seen', 'FD, averaged weights', 'FD, raw weights', 'KD of the better'], [row(k, of) for k, of in by.items()])}
 
 {chr(10).join(lines)}
+
+The learning rates were chosen from these, by the FD after {min(s['budgets']):g} s with another seed, the better of the raw and the averaged weights:
+
+{table(['', *(f'{lr:g}' for lr in rates)], [[lib, *(tried(lib, lr) for lr in rates)] for lib in dict.fromkeys(r['library'] for r in pilot)])}
 
 {absent(d)}{where(d)}"""
 
@@ -150,21 +153,23 @@ Fréchet (FD) and kernel (KD) distance of {s['n']:,} images, drawn in {s['steps'
 def tricks(d):
     s, l = d['setting'], d['ladder']
     previous, plain = ({r['a']: r for r in l[k]} for k in ('to_previous', 'to_plain'))
+    names = {'plain': 'plain loop', 'contiguous': 'not compiled, default layout', 'fast_norms': f"not compiled, group norms in {d['fast_path'][0]}"}
+    names |= {f'{k}, compiled': v.removeprefix('not ') for k, v in names.items()}
+    def words(name): return '+ ' + TRICKS[name[2:]] if name[:2] == '+ ' else names.get(name, f'`{name}`')
     def row(name):
-        speed = spread(l['images_per_s'][name])
-        words = '+ ' + TRICKS[name[2:]] if name[:2] == '+ ' else 'plain loop' if name == 'plain' else f'`{name}`'
-        return [words, speed, *(spread(r[name], times) if name in r else '' for r in (previous, plain))]
+        r = previous.get(name)
+        return [words(name), spread(l['images_per_s'][name]), *([spread(r, times), words(r['b'])] if r else ['', '']), spread(plain[name], times) if r else '']
     text = f"""### What each trick of the trainer gains
 
-The plain loop trains in fp32 with a `DataLoader` on the host and goes through the weights one by one; each row adds one trick to the row above, and the last is the trainer itself, which here takes {d['fast_path'][0]} in the layout {d['fast_path'][1]}. Size `{s['size']}` at {s['image_size']}×{s['image_size']}, batch {s['batch']}.{f" Compiling took {d['compile_seconds']:.0f} s." if 'compile_seconds' in d else ''}
+The plain loop trains in fp32 with a `DataLoader` on the host and goes through the weights one by one; each row with a + adds one trick to the row above. The rows without take one of them back, compiled and not; the last is the trainer itself, which here takes {d['fast_path'][0]} in the layout {d['fast_path'][1]}. Size `{s['size']}` at {s['image_size']}×{s['image_size']}, batch {s['batch']}.{f" Compiling took {d['compile_seconds']:.0f} s." if 'compile_seconds' in d else ''}
 
-{table(['', 'images/s', 'times the row above', 'times the plain loop'], [row(n) for n in l['images_per_s']])}"""
+{table(['', 'images/s', 'times as fast', 'as', 'times the plain loop'], [row(n) for n in l['images_per_s']])}"""
     if a := d.get('attention'):
-        text += (f"\n\nFused attention (`scaled_dot_product_attention`) against the formula written out, on queries of shape {'×'.join(map(str, a['shape']))} in {a['dtype']}: "
+        text += (f"\n\nFused attention (`scaled_dot_product_attention`) against the formula written out, which is what the network takes on a CPU, on queries of shape {'×'.join(map(str, a['shape']))} in {a['dtype']}: "
                  f"{spread(a['alone'], times)} times as fast alone, {spread(a['training'], times)} times in the whole training step.")
     if f := d.get('fit'):
         r, save = {(x['a'], x['b']): x for x in f['ratios']}, f['checkpoint_seconds']['median']
-        text += (f"\n\n`Trainer.fit`, with new data, noise, averaging, clipping and a log every {f['log_every']} steps, runs at {spread(r['Trainer.fit', 'bare step'], times)} times the speed "
+        text += (f"\n\n`Run.fit`, with new data, noise, averaging, clipping and a log every {f['log_every']} steps, runs at {spread(r['Run.fit', 'bare step'], times)} times the speed "
                  f"of forward, backward and optimiser alone on one fixed batch; `Trainer.step`, without the log, at {spread(r['Trainer.step', 'bare step'], times)}. "
                  f"A checkpoint, every {f['checkpoint_every']} steps, takes {save:.2f} s.")
     return f'{text}\n\n{where(d)}'

@@ -3,7 +3,7 @@
 images and batch, all in one process and by turns. Each library in its documented fp32 and in the device's fast number format."""
 import argparse
 from functools import partial
-from contestants import PEERS, Ours, check_equal, count, gather, label, precisions, task
+from contestants import PEERS, Diffusers, Ours, check_equal, count, gather, label, precisions, task
 from measure import alternate, ceiling, destination, options, rates, ratios, record, repeated, steps_for, write
 
 
@@ -11,7 +11,8 @@ def line_up(task, compile):
     "Makers of all contestants, ours first."
     makers = {label(Ours, d): partial(Ours, task, d) for d in precisions(task.device)}
     if compile: makers[f'{next(iter(makers))} compiled'] = partial(Ours, task, compile=True)
-    return makers | {label(peer, d): partial(peer, task, d) for peer in PEERS for d in precisions(task.device)}
+    makers |= {label(peer, d): partial(peer, task, d) for peer in PEERS for d in precisions(task.device)}
+    return makers | {f'{label(Diffusers, d)} tuned': partial(Diffusers, task, d, tuned=True) for d in precisions(task.device)}
 
 def pairs(names):
     "Each of ours against each peer; the fast number format against fp32, and compiled against not."
@@ -19,9 +20,9 @@ def pairs(names):
     among = [(b, ours[0]) if 'compiled' in b else (ours[0], b) for b in ours[1:]]
     return [(a, b) for a in ours for b in names if b not in ours] + among
 
-def measured(jobs, work, device, seconds, **settings):
+def measured(jobs, work, device, seconds, rounds, **settings):
     "One discipline: images per second and ratios."
-    times = alternate(jobs, device, seconds)
+    times = alternate(jobs, device, seconds, rounds)
     return dict(**settings, images_per_s=rates(times, work), ratios=ratios(times, pairs(list(jobs))))
 
 def show(title, discipline):
@@ -36,6 +37,7 @@ def main():
     parser.add_argument('--compile', action='store_true', help='race our compiled network too')
     args = parser.parse_args()
     t, out, unit = task(args.size, args.device, args.seed, args.data, 8 if args.quick else None), destination(args), (5 if args.quick else args.limit)/20
+    rounds = 3 if args.quick else 15
     found, missing = gather(line_up(t, args.compile))
     check_equal(found)
     result = record(args, parser) | dict(
@@ -48,14 +50,14 @@ def main():
 
     k = max(steps_for(c.train_step, t.device, unit/30) for c in found.values())
     jobs = {n: repeated(c.train_step, k) for n, c in found.items()}
-    result['training'] = measured(jobs, k*t.batch, t.device, 8*unit, steps_a_round=k)
+    result['training'] = measured(jobs, k*t.batch, t.device, 8*unit, rounds, steps_a_round=k)
     show('training', result['training'])
     write(out, result)
 
     for how in ('ddim', 'ancestral'):
-        n, steps = t.batch, 2 if args.quick else 50
+        n, steps = t.batch, 2 if args.quick else 10
         jobs = {name: partial(c.sample, n, steps, how) for name, c in found.items() if type(c) is not Ours or name == next(iter(found))}   # ours has one way to draw
-        result[how] = measured(jobs, n, t.device, 5*unit, steps=steps, n=n)
+        result[how] = measured(jobs, n, t.device, 5*unit, rounds, steps=steps, n=n)
         show(f'{how}, {steps} steps, {n} images', result[how])
         write(out, result)
 

@@ -30,8 +30,8 @@ from .closed_form import prior_kl
 from .elbo import bits_per_dim, step_var, vlb_term
 from .data import GARMENTS, ImageSet, NoSplit, check_images, load_images
 from .training import pick_device
-from .runs import (gather, load_pretrained, load_run, new_folder, newest, process_group,
-                           ranks, read_weights)
+from .runs import (gather, load_pretrained, load_run, new_folder, newest, one_line,
+                           process_group, ranks, read_weights, refuse_empty)
 from .sampling import check_settings, sample, sampler_times
 
 # %% ../nbs/12_evaluation.ipynb #c015a800
@@ -535,7 +535,8 @@ def _arrays(path):
     except Exception as e:
         raise ValueError(f"{path} cannot be read ({type(e).__name__}: {e})") from None
     if len(found) != 1 and 'images' not in found: raise ValueError(
-        f"{path} holds {', '.join(found) or 'nothing'}: expected one array, or one called images")
+        f"{path} holds {', '.join([*found][:5]) or 'nothing'}{', …'*(len(found) > 5)}: "
+        "expected one array, or one called images")
     return [found.get('images', next(iter(found.values())))]
 
 # %% ../nbs/12_evaluation.ipynb #4b940b81
@@ -564,7 +565,7 @@ def _open(run, device):
         if found is None: raise FileNotFoundError(f"{run} has no checkpoint yet")
         return found
     about = read_weights(run)[1] if run.suffix == '.safetensors' else {}
-    if 'config' in about: return *load_pretrained(run, device), int(about['step'])
+    if 'config' in about: return *load_pretrained(run, device), int(about.get('step', -1))
 
 def _labels(label, n, classes, held_out, seed):
     "Class of each of n samples, a list; None: the samples have no class."
@@ -702,9 +703,8 @@ def evaluate_run(
     features_in='shipped', data=None, root='~/.cache/ddpm_lit', out=None, device=None,
 )->tuple: # (what the JSON holds, Path); None in all processes but the first
     "Evaluate a model or images: `evaluation.json` and a one-page `report.png` in a new folder."
-    for k, v in dict(run=run, data=data, label=label, features_in=features_in, out=out,
-                     device=device).items():
-        if v == '': raise ValueError(f"{k} is empty")
+    refuse_empty(run=run, data=data, label=label, features_in=features_in, root=root, out=out,
+                 device=device)
     check_settings(1 if n is None else n, sampler, batch)
     if not 0 <= seed < 2**63: raise ValueError(f"seed must lie in 0 ... 2**63 - 1, got {seed}")
     if bits < 0 or bits == 1: raise ValueError(f"bits must be 0 (none) or at least 2, got {bits}")
@@ -745,13 +745,7 @@ def main(
     "Evaluate a model or images: distances with floor and spread, classes, copies, bits."
     asked = dict(locals())
     if str(label).isdecimal(): asked['label'] = int(label)
-    for stream in (sys.stdout, sys.stderr):                   # a terminal without ≤ gets a ?
-        if hasattr(stream, 'reconfigure'): stream.reconfigure(errors='replace')
-    try:
+    with one_line('ddpm_lit_evaluate', ', nothing was written'):
         if found := evaluate_run(**asked):
-            print(summary(found[0]), flush=True)
-            print(f'evaluation.json and report.png are in {found[1]}', flush=True)
-    except BrokenPipeError: os.dup2(os.open(os.devnull, os.O_WRONLY), 1)    # nobody reads that
-    except (ValueError, TypeError, OSError, ImportError, RuntimeError) as e:
-        sys.exit(f'ddpm_lit_evaluate: {e}')
-    except KeyboardInterrupt: sys.exit('ddpm_lit_evaluate: interrupted, nothing was written')
+            print(summary(found[0]))
+            print(f'evaluation.json and report.png are in {found[1]}')

@@ -185,8 +185,7 @@ def flow_denoiser(
 class FlowTrainer(Trainer):
     "The trainer of chapter 09 for rectified flow; `schedule`, `prediction`, `gamma` are not used."
     def loss(self, x, y, t, noise):
-        cond = {} if self.config.model.num_classes is None else dict(y=y)
-        return flow_matching_loss(self.model, self.config.T, x, t, noise, **cond)
+        return flow_matching_loss(self.model, self.config.T, x, t, noise, **self.condition(y))
 
     def denoiser(self):
         "The averaged weights as a Denoiser."

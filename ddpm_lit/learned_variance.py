@@ -29,7 +29,7 @@ from .elbo import bits_per_dim, discretized_log_prob, gaussian_kl, step_var, vlb
 from .noise_prediction import Denoiser, ddpm_loss, loss_weight
 from .unet import ResBlock, group_norm, zero_
 from . import runs, sampling         # the command ddpm_lit_sample is found through here
-from .training import autocast
+from .training import autocast, fast_path
 from .runs import Run, denoisers, load_pretrained, load_weights, obey, write_atomic
 
 # %% ../nbs/13_learned_variance.ipynb #2d381052
@@ -111,7 +111,8 @@ class LearnedDenoiser(Denoiser):
     def var(self, x_t, t, s, **cond):
         "σ² like x_t, float64; costs nothing right after a call for the same x_t and t."
         last, self.last = self.last, None
-        same = last and last[0] is x_t and (last[1] is t or isinstance(t, int) and last[1] == t)
+        same = last and last[0] is x_t and (
+            last[1] is t or type(last[1]) is type(t) is int and last[1] == t)
         _, nu = last[2] if same else self._halves(x_t, t, cond)
         return range_var(self.schedule, t, x_t, nu, s)
 
@@ -262,7 +263,7 @@ def train_head(
     g, S, seen = torch.Generator().manual_seed(seed), denoise.schedule, []
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = TwoHeads(denoise.model)
+        model = TwoHeads(denoise.model).to(memory_format=fast_path('cpu')[1])
     learned, times = LearnedDenoiser(model, S, denoise.prediction, denoise.clip), TimeSampler(S.T)
     opt, classes = torch.optim.Adam(model.head.parameters()), model.config.num_classes
     rate = torch.optim.lr_scheduler.OneCycleLR(opt, lr, total_steps=steps, pct_start=.1)
@@ -284,7 +285,7 @@ def train_head(
 # %% ../nbs/13_learned_variance.ipynb #4abb68f5
 def save_head(learned, path, **about):
     "Write a `VarianceHead` in float16; `about`: strings that are kept with it."
-    weights = {k: v.half() for k, v in learned.model.head.state_dict().items()}
+    weights = {k: v.half().contiguous() for k, v in learned.model.head.state_dict().items()}
     return write_atomic(path, save(weights, about))
 
 def load_learned(
@@ -299,7 +300,7 @@ def load_learned(
         f"head is needed: the one in the package belongs to 'fashion_mnist', not to {name!r}")
     inside = files('ddpm_lit')/'assets'/'fashion_mnist_variance.safetensors'
     load_weights((model := TwoHeads(denoise.model)).head, Path(str(head or inside)))
-    model.head.to(device).requires_grad_(False)
+    model.head.to(device, memory_format=fast_path(device)[1]).requires_grad_(False)
     return LearnedDenoiser(model.eval(), denoise.schedule, denoise.prediction, denoise.clip), config
 
 denoisers[2] = LearnedDenoiser       # `load_run` and the commands know it from here on
@@ -354,10 +355,8 @@ def bits_by_var(
 class HybridRun(Run):
     "A run that trains a network of two outputs with L_hybrid: Eq. (13.8)."
     def loss(self, x, y, t, noise):
-        c = self.config
-        cond = {} if c.model.num_classes is None else dict(y=y)
-        denoise = LearnedDenoiser(self.model, self.schedule, c.prediction)
-        return hybrid_loss(denoise, x, t, noise, gamma=c.gamma, **cond)
+        denoise = LearnedDenoiser(self.model, self.schedule, self.config.prediction)
+        return hybrid_loss(denoise, x, t, noise, gamma=self.config.gamma, **self.condition(y))
 
 def two_outputs(config):
     "These settings, with a network that predicts the variance, too."

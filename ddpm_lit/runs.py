@@ -7,8 +7,8 @@ __all__ = ['JOIN_S', 'denoisers', 'RENAMED', 'PREDICTIONS', 'sync', 'locked', 'h
            'save_config', 'read_config', 'load_config', 'checkpoints', 'last_checkpoint', 'save_checkpoint',
            'read_weights', 'load_weights', 'ranks', 'gather', 'from_first', 'process_group', 'Run', 'newest',
            'read_metrics', 'StopSignal', 'new_run', 'load_both', 'open_run', 'ready', 'load_run', 'save_pretrained',
-           'load_pretrained', 'save_diffusers', 'load_diffusers', 'export', 'defaults', 'configure', 'train', 'main',
-           'obey']
+           'load_pretrained', 'save_diffusers', 'load_diffusers', 'refuse_empty', 'one_line', 'export', 'defaults',
+           'configure', 'train', 'main', 'obey']
 
 # %% ../nbs/10_runs.ipynb #b9a18ad8
 import contextlib, io, itertools, json, os, platform, secrets, shutil, signal, subprocess, sys
@@ -142,7 +142,7 @@ def read_config(
     try:
         d = json.loads(text)
         return TrainConfig(**{**d, 'model': UNetConfig(**d['model'])})
-    except (KeyError, TypeError, ValueError) as e:
+    except (KeyError, TypeError, ValueError, RecursionError) as e:
         raise ValueError(f"{path}: the settings cannot be read: {e}") from None
 
 # %% ../nbs/10_runs.ipynb #7e53c4f4
@@ -207,7 +207,12 @@ def load_weights(
     if odd: raise ValueError(
         f"{path} does not fit the model in config.json: {len(odd)} tensors differ, "
         f"{odd[0]} is {got.get(odd[0])}, expected {want.get(odd[0])}")
-    found = int(about.get('step', -1))
+    for k, v in model.state_dict().items():
+        if v.is_floating_point() and not (weights[k].is_floating_point() and
+                                          weights[k].isfinite().all()): raise ValueError(
+            f"{path}: {k} ({weights[k].dtype}) does not hold finite floating-point numbers")
+    try: found = int(about.get('step', -1))
+    except ValueError: raise ValueError(f"{path} is of a step that is no number") from None
     if step not in (None, found): raise ValueError(f"{path} is of step {found}, expected {step}")
     model.load_state_dict(weights)
     return found
@@ -366,14 +371,15 @@ def _odd_one(
     got,         # what should be like it
     name='state',
 ):               # str
-    "The name of the first entry whose keys, type, shape or dtype differ; '' if none does."
+    "The first entry with other keys, type, shape or dtype, or not finite; '' if there is none."
     if isinstance(want, dict):
         if not isinstance(got, dict) or want.keys() != got.keys(): return f'the keys of {name}'
         inside = (_odd_one(v, got[k], f'{name}[{k!r}]') for k, v in want.items())
         return next(filter(None, inside), '')
     if isinstance(want, torch.Tensor):
-        fine = isinstance(got, torch.Tensor) and got.shape == want.shape
+        fine = isinstance(got, torch.Tensor) and got.shape == want.shape and got.is_cpu
         fine = fine and (got.dtype == want.dtype or want.ndim == 0 and got.is_floating_point())
+        fine = fine and got.layout == torch.strided and got.isfinite().all()
     else: fine = type(got) is type(want)
     return '' if fine else name
 
@@ -395,7 +401,10 @@ def load_checkpoint(self:Run,
     step, path = int(folder.name), folder/'state.pt'
     for name, m in (('model', self.network), ('ema', self.average.model)):
         load_weights(m, folder/f'{name}.safetensors', step)
-    try: state = torch.load(path, map_location='cpu', weights_only=True)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')                  # about what a foreign file may be
+            state = torch.load(path, map_location='cpu', weights_only=True)
     except Exception as e:
         raise ValueError(f"{path} is damaged or missing ({type(e).__name__})") from None
     got = state if not isinstance(state, dict) else state | {
@@ -403,8 +412,9 @@ def load_checkpoint(self:Run,
     odd = _odd_one(self.expected() | ({} if step else dict(optimizer={})), got)
     if odd: raise ValueError(f"{path} is damaged or of another model: {odd} differ(s)")
     place = state['loader'].get('position', step*self.config.batch_size)
-    if (state['step'], place) != (step, step*self.config.batch_size):
-        raise ValueError(f"{path} is of step {state['step']} and image {place}, not of step {step}")
+    at = state['step'], state['ema_n'], place
+    if at != (step, step, step*self.config.batch_size) or not 0 <= state['since'] <= step:
+        raise ValueError(f"{path} is of step {at[0]}, average {at[1]}, image {place}, not {step}")
     try:
         self.loader.load_state_dict(state['loader'])
         if state['scaler'] and self.scaler.is_enabled():
@@ -413,7 +423,8 @@ def load_checkpoint(self:Run,
             for k in rng.keys() & {'cpu', self.device.type}: _RANDOM[k].set_rng_state(rng[k])
     except (AttributeError, KeyError, TypeError, RuntimeError) as e:
         raise ValueError(f"{path} is damaged: {e}") from None
-    self.optimizer.load_state_dict(self.optimizer.state_dict() | dict(state=state['optimizer']))
+    moments = {i: {k: v.clone() for k, v in s.items()} for i, s in state['optimizer'].items()}
+    self.optimizer.load_state_dict(self.optimizer.state_dict() | dict(state=moments))
     self.n, self.since, self.average.n = state['step'], state['since'], state['ema_n']
     self.sums.copy_(state['sums'])
 
@@ -472,7 +483,7 @@ def environment(self:Run):
     try: commit = subprocess.run(['git', '-C', home, 'describe', '--always', '--dirty'], timeout=5,
                                  capture_output=True, text=True).stdout.strip() or None
     except (OSError, subprocess.SubprocessError): commit = None
-    rest = zlib.crc32(json.dumps(asdict(replace(self.config, data='', steps=1))).encode())
+    rest = zlib.crc32(json.dumps(asdict(self.config) | dict(data='', steps=1)).encode())
     return dict(ddpm_lit=__version__, commit=commit, python=platform.python_version(),
         torch=torch.__version__, device=self.place(), dtype=str(self.dtype)[6:],
         layout=str(self.memory_format)[6:], cudnn_benchmark=torch.backends.cudnn.benchmark,
@@ -758,7 +769,8 @@ def _their_weights(model, label):
     for ours, names in _their_names(model).items():
         w = state[ours]
         if '.attn.' in ours and w.ndim == 4: w = w.flatten(1)     # a 1×1 convolution
-        weights |= {k: v.clone() for k, v in zip(names, w.chunk(len(names) or 1))}
+        for k, v in zip(names, w.chunk(len(names) or 1)):
+            weights[k] = v.clone(memory_format=torch.contiguous_format)
     return weights
 
 # %% ../nbs/10_runs.ipynb #c62db73e
@@ -837,6 +849,35 @@ def load_diffusers(
     except (ValueError, TypeError, KeyError, RuntimeError) as e:
         raise ValueError(f"{folder}: {' '.join(str(e).split())}") from None
 
+# %% ../nbs/10_runs.ipynb #10580533
+def refuse_empty(**given):
+    "ValueError that names the first argument which is an empty string."
+    for name, v in given.items():
+        if str(v) == '': raise ValueError(f"{name} is empty")
+
+def _to_nowhere(): os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+@contextlib.contextmanager
+def one_line(
+    command,    # its name
+    moreover='', # what is said after an interruption
+):
+    "Inside the block, an error ends the program with one line."
+    for name, mode in dict(stdin='r', stdout='w', stderr='w').items():
+        if getattr(sys, name) is None: setattr(sys, name, open(os.devnull, mode))     # closed
+    for stream in (sys.stdout, sys.stderr):                       # a terminal without × gets a ?
+        if hasattr(stream, 'reconfigure'): stream.reconfigure(errors='replace')
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError: _to_nowhere()                         # nobody reads the rest
+    except (ValueError, TypeError, OSError, RuntimeError, ImportError, ArithmeticError,
+            MemoryError) as e:
+        try: sys.stdout.flush()
+        except OSError: _to_nowhere()                             # full: not again at the end
+        sys.exit(f"{command}: {' '.join(str(e).split())}")
+    except KeyboardInterrupt: sys.exit(f'{command}: interrupted{moreover}')
+
 # %% ../nbs/10_runs.ipynb #10580535
 @call_parse
 def export(
@@ -845,10 +886,11 @@ def export(
     label:int=None, # the class to draw, for a model that knows classes [any]
 ):
     "Write a trained model as a pipeline that diffusers loads."
-    try:
+    with one_line('ddpm_lit_export'):
+        refuse_empty(run=run, folder=folder)
+        if os.path.lexists(folder): raise FileExistsError(f"folder = {folder!r} exists already")
         save_diffusers(load_pretrained(run)[0], folder, label)
-    except (ValueError, TypeError, OSError) as e: sys.exit(f'ddpm_lit_export: {e}')
-    print(f"diffusers.DDPMPipeline.from_pretrained({folder!r}) loads it")
+        print(f"diffusers.DDPMPipeline.from_pretrained({folder!r}) loads it")
 
 # %% ../nbs/10_runs.ipynb #eba4a09e
 def defaults(
@@ -931,8 +973,7 @@ def _discard(run):
 def _check_asked(asked, out, resume, device):
     "What was asked for; ValueError for an empty string, and for what a resumed run cannot change."
     asked = {k: v for k, v in asked.items() if v is not None and v is not False}
-    for k, v in dict(asked, out=out, resume=resume, device=device).items():
-        if str(v) == '': raise ValueError(f"{k} is empty")
+    refuse_empty(**asked, out=out, resume=resume, device=device)
     fixed = sorted({*asked, *(['out'] if out else [])} - {'steps', 'data'})
     if resume and fixed: raise ValueError(
         f"resume continues {resume} with its own settings; only steps, data, device and compile "
@@ -976,17 +1017,6 @@ def train(
         else: trainer.finish(progress)
         return 128 + stopped if stopped else None
 
-# %% ../nbs/10_runs.ipynb #8e1d50a7
-@contextlib.contextmanager
-def _one_line():
-    "Inside the block, an error ends the program with one line."
-    for stream in (sys.stdout, sys.stderr):                       # a terminal without × gets a ?
-        if hasattr(stream, 'reconfigure'): stream.reconfigure(errors='replace')
-    try: yield
-    except (ValueError, TypeError, OSError, RuntimeError, ArithmeticError) as e:
-        sys.exit(f'ddpm_lit_train: {e}')
-    except KeyboardInterrupt: sys.exit('ddpm_lit_train: interrupted')
-
 # %% ../nbs/10_runs.ipynb #01711346
 @call_parse
 def main(
@@ -1007,7 +1037,7 @@ def main(
     flip:bool=False,     # mirror half of the images
     crop_from:int=None,  # read images at this side, cut a random square of --size from each [no]
     dtype:str=None,      # float32, bfloat16 or float16 [a fast one that the device has]
-    layout:str=None,     # contiguous or channels_last [the faster one for the number format]
+    layout:str=None,     # contiguous or channels_last [the faster one]
     seed:int=None,       # of weights, order, times and noise [0]
     checkpoint_every:int=None, # steps between two checkpoints [250 on a CPU, 1000 on a GPU]
     out:str=None,        # new folder for the results [runs/DATA-SIZE-MODEL]
@@ -1024,5 +1054,5 @@ def obey(
     **asked,  # what was typed
 ):
     "Train, or exit with one line that names the mistake, or with the code of a signal."
-    with _one_line(): code = train(**asked)
+    with one_line('ddpm_lit_train'): code = train(**asked)
     if code: sys.exit(code)

@@ -24,7 +24,8 @@ from .closed_form import at, q_sample
 from .reverse import reverse_var, timesteps
 from .noise_prediction import ancestral
 from .training import autocast, pick_device
-from .runs import gather, load_pretrained, new_folder, process_group, ranks
+from .runs import (
+    gather, load_pretrained, new_folder, one_line, process_group, ranks, refuse_empty)
 
 # %% ../nbs/11_sampling.ipynb #15a362cc
 @torch.no_grad()
@@ -268,8 +269,7 @@ def write_samples(
     **options,
 ):                   # Path of the new folder; None in all processes but the first
     "Draw images into a new folder, see `save_samples`, on all processes of `torchrun`."
-    for k, v in dict(run=run, label=label, out=out, device=device).items():
-        if v == '': raise ValueError(f"{k} is empty")
+    refuse_empty(run=run, label=label, out=out, device=device)
     check_settings(n, sampler, batch, options)
     if out is not None and Path(out).exists():
         raise FileExistsError(f"out = {str(out)!r} exists already, and nothing is overwritten")
@@ -314,13 +314,10 @@ def say(
     "Write a folder and print its name, or exit with one line that names the mistake."
     if str(settings.get('label')).isdecimal(): settings['label'] = int(settings['label'])
     settings = {k: v for k, v in settings.items() if v is not None}
-    try:
+    with one_line(name, ', nothing was written'):
         folder = write(**settings)
         names = folder and ', '.join(sorted(p.name for p in folder.iterdir()))
-        if folder: print(f"{names} are in {folder}", flush=True)
-    except BrokenPipeError: os.dup2(os.open(os.devnull, os.O_WRONLY), 1)    # nobody reads that line
-    except (ValueError, TypeError, OSError, RuntimeError) as e: sys.exit(f'{name}: {e}')
-    except KeyboardInterrupt: sys.exit(f'{name}: interrupted, nothing was written')
+        if folder: print(f"{names} are in {folder}")
 
 # %% ../nbs/11_sampling.ipynb #a619373a
 def command(main=main, name='ddpm_lit_sample', usual='fashion_mnist'):

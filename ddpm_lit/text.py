@@ -19,12 +19,13 @@ from torch import nn
 from . import sampling
 from .viz import enlarge, image_grid, save_png, to_float, to_uint8
 from .closed_form import NoiseSchedule
-from .noise_prediction import Denoiser, ddpm_loss, loss_weight
+from .noise_prediction import Denoiser
 from .data import read_image
 from .unet import Block, Condition, UNet, UNetConfig, attend, group_norm, zero_
-from .training import autocast, pick_device
-from .runs import load_weights, new_folder, read_weights, write_atomic
-from .sampling import ddim, image_to_image, save_samples, say, start_noise
+from .training import autocast, fast_path, pick_device
+from .runs import load_weights, new_folder, read_weights, refuse_empty, write_atomic
+from .sampling import (
+    check_settings, ddim, image_to_image, save_samples, say, start_noise)
 from .guidance import Guided
 from .latent import (COLOURS, Judge, LatentTrainer, Scenes, VAE, draw_scenes, load_vae,
                              scores)
@@ -241,10 +242,7 @@ def captions(
 
 class TextTrainer(LatentTrainer):
     "The trainer of chapter 17 for a network that reads: the labels are tokens."
-    def loss(self, x, y, t, noise):
-        c, y = self.config, y.to(x.device)
-        loss = ddpm_loss(self.model, self.schedule, x, t, noise, c.prediction, y=y)
-        return loss*loss_weight(self.schedule, t, c.prediction, c.gamma).to(loss)
+    def condition(self, y): return dict(y=y.to(self.device))
 
 # %% ../nbs/18_text.ipynb #0af1d215
 @dataclass
@@ -287,7 +285,7 @@ def load_painter(
     try: model = TextUNet(TextConfig(**json.loads(read_weights(path)[1]['text'])))
     except KeyError: raise ValueError(f"path={str(path)!r} is no file of save_painter") from None
     load_weights(model, path)
-    model.to(device).eval().requires_grad_(False)
+    model.to(device, memory_format=fast_path(device)[1]).eval().requires_grad_(False)
     schedule = NoiseSchedule.cosine(1000).to(device)
     return Painter(Denoiser(model, schedule, 'v', clip=False), load_vae(device=device))
 
@@ -318,6 +316,7 @@ def paint(
     batch=250,     # pictures at a time
 )->torch.Tensor:   # uint8 `[n, 3, 32, 32]`
     "Pictures of what the words say."
+    check_settings(n, 'ddim', batch)
     prompts = [prompt]*n if isinstance(prompt, str) else list(prompt)
     _check_painting(n := len(prompts), strength, init, vary)
     y, painter, done = torch.stack([tokenize(p) for p in prompts]), painter or load_painter(), []
@@ -414,6 +413,7 @@ def write_painting(
     **settings,
 )->Path:           # the new folder
     "Paint into a new folder, see `save_samples`."
+    refuse_empty(init=init, out=out, device=device)
     if out is not None and Path(out).exists():
         raise FileExistsError(f"out = {str(out)!r} exists already, and nothing is overwritten")
     painter, frames = load_painter(device=pick_device(device)), []

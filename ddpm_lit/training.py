@@ -116,7 +116,7 @@ def pick_device(
 def fast_path(
     device,        # torch.device or its name
     dtype='auto',  # 'float32', 'bfloat16' or 'float16'; 'auto': the fastest the device has
-    layout='auto', # 'contiguous' or 'channels_last'; 'auto': the faster one for this dtype
+    layout='auto', # 'contiguous' or 'channels_last'; 'auto': the faster one there
 ):                 # dtype for autocast, memory format of images and weights
     "The number format and the memory layout of a training on `device`."
     device = torch.device(device)
@@ -126,8 +126,7 @@ def fast_path(
         cpu = device.type == 'cpu' and features.get('avx512_bf16', False)
         dtype = 'bfloat16' if cpu or cuda >= (8, 0) else 'float16' if cuda >= (7, 0) else 'float32'
     if layout == 'auto':
-        last = cuda >= (7, 0) or device.type == 'cpu' and dtype == 'float32'
-        layout = 'channels_last' if last else 'contiguous'
+        layout = 'channels_last' if device.type == 'cpu' or cuda >= (7, 0) else 'contiguous'
     layouts = dict(channels_last=torch.channels_last, contiguous=torch.contiguous_format)
     return getattr(torch, dtype), layouts[layout]
 
@@ -183,17 +182,23 @@ def _check_settings(c):
                  'checkpoint_every'):
         if type(v := getattr(c, name)) is not int or v < 1:
             raise ValueError(f"{name} must be an int of at least 1, got {v!r}")
+    if c.T > 10**5: raise ValueError(f"T must be at most 100,000, got {c.T}")
     if type(c.seed) is not int or not 0 <= c.seed < 2**63:
         raise ValueError(f"seed must be an int in 0 … 2**63 - 1, got {c.seed!r}")
-    for name in ('lr', 'clip', 'gamma'):
+    for name, fits, allowed in (
+            ('lr', lambda v: 0 < v < math.inf, 'be greater than 0 and finite'),
+            ('clip', lambda v: 0 < v < math.inf, 'be greater than 0 and finite'),
+            ('gamma', lambda v: 0 < v < math.inf, 'be greater than 0 and finite, or None'),
+            ('weight_decay', lambda v: 0 <= v < math.inf, 'be at least 0 and finite'),
+            ('ema', lambda v: 0 <= v < 1, 'lie in [0, 1)'),
+            ('no_class', lambda v: 0 <= v <= 1, 'lie in [0, 1]')):
         if (v := getattr(c, name)) is None and name == 'gamma': continue
-        if not 0 < v < math.inf:
-            raise ValueError(f"{name} must be greater than 0 and finite, got {v!r}")
-    if not 0 <= c.weight_decay < math.inf:
-        raise ValueError(f"weight_decay must be at least 0 and finite, got {c.weight_decay!r}")
-    if not 0 <= c.ema < 1: raise ValueError(f"ema must lie in [0, 1), got {c.ema!r}")
-    if not 0 <= c.no_class <= 1:
-        raise ValueError(f"no_class must lie in [0, 1], got {c.no_class!r}")
+        if not isinstance(v, (int, float)) or isinstance(v, bool) or not fits(v):
+            raise ValueError(f"{name} must {allowed}, got {v!r}")
+    if not isinstance(c.data, str) or not c.data:
+        raise ValueError(f"data must be the name of a set or a folder, got {c.data!r}")
+    if not isinstance(c.model, UNetConfig):
+        raise ValueError(f"model must be a UNetConfig, got {c.model!r}")
     if c.batch_size % c.accumulate: raise ValueError(
         f"accumulate must divide batch_size = {c.batch_size}, got {c.accumulate}")
     side = c.model.image_size
@@ -255,11 +260,15 @@ class Trainer:
 
 # %% ../nbs/09_training.ipynb #4a680244
 @patch
+def condition(self:Trainer, y):
+    "What the network is told beside image and time: the class, if it knows classes."
+    return {} if self.config.model.num_classes is None else dict(y=y)
+
+@patch
 def loss(self:Trainer, x, y, t, noise):
     "Loss of each image `[B]`; a subclass with another loss overrides this and calls `self.model`."
-    c = self.config
-    cond = {} if c.model.num_classes is None else dict(y=y)
-    loss = ddpm_loss(self.model, self.schedule, x, t, noise, c.prediction, **cond)
+    c, told = self.config, self.condition(y)
+    loss = ddpm_loss(self.model, self.schedule, x, t, noise, c.prediction, **told)
     if c.gamma is None: return loss
     return loss*loss_weight(self.schedule, t, c.prediction, c.gamma).to(loss)
 

@@ -19,9 +19,9 @@ import torch.nn.functional as F
 from fastcore.basics import patch
 from safetensors.torch import save
 from torch import nn
-from .noise_prediction import Denoiser, ddpm_loss
+from .noise_prediction import Denoiser
 from .unet import Condition, group_norm, time_embedding
-from .training import EMA, TrainConfig, Trainer, autocast, lr_at
+from .training import EMA, TrainConfig, Trainer, autocast, fast_path, lr_at
 from .runs import load_weights, read_weights, write_atomic
 from .sampling import ddim, start_noise
 from .guidance import Guided
@@ -128,7 +128,8 @@ def train_clip(
     each=None,       # called after each step as `each(n, loss)`
 )->CLIP:             # its averaged weights, in eval mode
     "Minimise Eq. (19.3) over batches of pairs; Radford et al. 2021, section 2.5."
-    clip, average = clip.to(device).train(), EMA(clip, .998)
+    clip = clip.to(device, memory_format=fast_path(device)[1]).train()
+    average = EMA(clip, .998)
     opt = torch.optim.AdamW(clip.parameters(), lr, weight_decay=weight_decay, fused=True)
     for n in range(steps):
         for group in opt.param_groups: group['lr'] = lr_at(n, steps, lr, 100)
@@ -165,7 +166,7 @@ def load_part(
     except (KeyError, TypeError):
         raise ValueError(f"path={str(path)!r} holds no {make.__name__} of save_part") from None
     load_weights(net, path)
-    return net.eval().requires_grad_(False)
+    return net.to(memory_format=fast_path('cpu')[1]).eval().requires_grad_(False)
 
 # %% ../nbs/19_unclip.ipynb #19000040
 def one_of(
@@ -244,8 +245,7 @@ def dropped(
 class PriorTrainer(Trainer):
     "Chapter 09's trainer on pairs of vectors: Eq. (19.11)."
     def batch(self): return next(self.loader)
-    def loss(self, z0, y, t, noise):
-        return ddpm_loss(self.model, self.schedule, z0, t, noise, self.config.prediction, y=y)
+    def condition(self, y): return dict(y=y)
 
 PRIOR = TrainConfig(prediction='x0', batch_size=256, steps=2500, lr=2e-3, warmup=200, log_every=250)
 
