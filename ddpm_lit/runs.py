@@ -887,7 +887,6 @@ def export(
     "Write a trained model as a pipeline that diffusers loads."
     with one_line('ddpm_lit_export'):
         refuse_empty(run=run, folder=folder)
-        if os.path.lexists(folder): raise FileExistsError(f"folder = {folder!r} exists already")
         save_diffusers(load_pretrained(run)[0], folder, label)
         print(f"diffusers.DDPMPipeline.from_pretrained({folder!r}) loads it")
 
@@ -912,7 +911,8 @@ def configure(
     size, model = asked.pop('size'), asked.pop('model')
     if model not in sizes:
         raise ValueError(f"model must be one of {', '.join(sizes)}, got {model!r}")
-    if not 1 <= size <= 1024: raise ValueError(f"size must be 1 … 1024 pixels, got {size}")
+    if type(size) is not int or not 1 <= size <= 1024:
+        raise ValueError(f"size must be 1 … 1024 pixels, got {size!r}")
     if data not in ('fashion-12k', *TORCHVISION) and (folder := Path(data).expanduser()).is_dir():
         data = str(folder.resolve())
     unet = UNetConfig.named(model, image_size=size)
@@ -1053,5 +1053,6 @@ def obey(
     **asked,  # what was typed
 ):
     "Train, or exit with one line that names the mistake, or with the code of a signal."
+    code = None
     with one_line('ddpm_lit_train'): code = train(**asked)
     if code: sys.exit(code)
