@@ -854,8 +854,19 @@ def refuse_empty(**given):
     for name, v in given.items():
         if str(v) == '': raise ValueError(f"{name} is empty")
 
-def _to_nowhere(): os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+class _Stdout:
+    "As sys.stdout, but work goes on if nobody reads it any more, as in `ddpm_lit_train | head`."
+    def __init__(self): self.stream = sys.stdout
+    def __getattr__(self, name): return getattr(self.stream, name)
+    def forget(self): os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    def write(self, text):
+        try: return self.stream.write(text)
+        except BrokenPipeError: self.forget()
+    def flush(self):
+        try: self.stream.flush()
+        except BrokenPipeError: self.forget()
 
+# %% ../nbs/10_runs.ipynb #10580534
 @contextlib.contextmanager
 def one_line(
     command,    # its name
@@ -867,13 +878,12 @@ def one_line(
     for stream in (sys.stdout, sys.stderr):                       # a terminal without × gets a ?
         if hasattr(stream, 'reconfigure'): stream.reconfigure(errors='replace')
     try:
-        yield
-        sys.stdout.flush()
-    except BrokenPipeError: _to_nowhere()                         # nobody reads the rest
+        with contextlib.redirect_stdout(out := _Stdout()): yield
+        out.flush()
     except (ValueError, TypeError, OSError, RuntimeError, ImportError, ArithmeticError,
             MemoryError) as e:
-        try: sys.stdout.flush()
-        except OSError: _to_nowhere()                             # full: not again at the end
+        try: out.flush()
+        except OSError: out.forget()                              # a full disk: do not try again
         sys.exit(f"{command}: {' '.join(str(e).split())}")
     except KeyboardInterrupt: sys.exit(f'{command}: interrupted{moreover}')
 
