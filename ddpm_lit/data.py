@@ -237,7 +237,8 @@ def load_images(
     root='~/.cache/ddpm_lit', # where torchvision's sets lie or are put
 )->ImageSet:
     "One split of a data set. A folder without it raises `NoSplit`, damaged data ValueError."
-    if not str(name): raise ValueError("name='' is empty, expected a data set or a folder")
+    if not isinstance(name, (str, Path)) or not str(name):
+        raise ValueError(f"name={name!r}: expected the name of a data set or a folder")
     if name == 'fashion-12k': d = embedded(split)
     elif name in TORCHVISION: d = from_torchvision(name, split, Path(root).expanduser())
     elif Path(name).expanduser().is_dir(): return from_folder(Path(name).expanduser(), split, size)

@@ -512,12 +512,11 @@ def read_samples(
     "Images from anywhere; a file of several arrays must call one `images`."
     path = Path(path)
     if (path/'images.safetensors').is_file(): path = path/'images.safetensors'
-    if path.is_dir(): found = [load_images(path).images]
+    if path.is_dir(): x = load_images(path).images
     elif not path.is_file() or path.suffix not in ('.npy', '.npz', '.safetensors'):
         raise ValueError(f"{path} is neither a run, nor a folder of images, "
                          "nor a file .npy, .npz or .safetensors")
-    else: found = _arrays(path)
-    x = torch.as_tensor(found[0])
+    else: x = _array(path)
     if x.ndim == 3: x = x[:, None]
     if x.ndim == 4 and x.shape[1] not in (1, 3): x = x.permute(0, 3, 1, 2)
     if x.dtype != torch.uint8 or x.ndim != 4 or x.shape[1] not in (1, 3) or not x.numel():
@@ -525,19 +524,21 @@ def read_samples(
                          "expected bytes: uint8 [N, C, H, W], C = 1 or 3")
     return x[:, :1].contiguous() if (x == x[:, :1]).all() else x.contiguous()
 
-def _arrays(path):
-    "The array of a file, or the one called `images`, as a list of one."
+def _array(path):
+    "The array of a file, or the one called `images`."
     try:
         if path.suffix == '.npy':
-            return [np.array(np.load(path, mmap_mode='r', allow_pickle=False))]
-        if path.suffix == '.npz': found = dict(np.load(path, allow_pickle=False))
+            return torch.from_numpy(np.array(np.load(path, mmap_mode='r', allow_pickle=False)))
+        if path.suffix == '.npz':
+            with np.load(path, allow_pickle=False) as f:
+                found = {k: torch.from_numpy(f[k]) for k in f.files}
         else: found = read_weights(path)[0]
     except Exception as e:
         raise ValueError(f"{path} cannot be read ({type(e).__name__}: {e})") from None
     if len(found) != 1 and 'images' not in found: raise ValueError(
         f"{path} holds {', '.join([*found][:5]) or 'nothing'}{', …'*(len(found) > 5)}: "
         "expected one array, or one called images")
-    return [found.get('images', next(iter(found.values())))]
+    return found.get('images', next(iter(found.values())))
 
 # %% ../nbs/12_evaluation.ipynb #4b940b81
 def splits(

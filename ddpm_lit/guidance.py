@@ -81,7 +81,8 @@ def _check_guidance(d):
     if d.negative is None: d.negative = K
     if d.negative is None:
         raise ValueError("negative is None, but the model was trained without classes")
-    if K is not None and not (torch.as_tensor(d.negative) <= K).all():
+    known = torch.as_tensor(d.negative)
+    if K is not None and not ((0 <= known) & (known <= K)).all():
         raise ValueError(f"negative must be a class in 0 ... {K - 1}, got {d.negative}")
     if not torch.as_tensor(d.w).isfinite().all(): raise ValueError(f"w must be finite, got {d.w}")
     if d.interval is not None:

@@ -38,7 +38,8 @@ def ddim(
     **cond,          # passed on to the model
 ):                   # yields `(s, x_s, x̂_0)` after each step
     "Sample with old and fresh noise mixed: Eqs. (11.1), (11.3); Song et al. 2021a, Eqs. 12 and 16."
-    if not 0 <= eta <= 1: raise ValueError(f"eta must lie in 0 ... 1, got {eta}")
+    if not isinstance(eta, (int, float)) or not 0 <= eta <= 1:
+        raise ValueError(f"eta must lie in 0 ... 1, got {eta!r}")
     schedule, x = denoise.schedule, x_T
     ts = timesteps(schedule.T, steps)
     for t, s in zip(ts, ts[1:]):
@@ -122,6 +123,8 @@ def load_denoiser(
     if isinstance(model, (str, os.PathLike)): return load_pretrained(model, pick_device(device))[0]
     if device is not None:
         raise ValueError(f"device = {str(device)!r}: a Denoiser stays where it is; omit device")
+    if not hasattr(model, 'schedule'):
+        raise TypeError(f"model must be a path or a Denoiser, got {model!r}")
     return model
 
 # %% ../nbs/11_sampling.ipynb #6b12b00d
