@@ -855,8 +855,19 @@ def refuse_empty(**given):
     for name, v in given.items():
         if str(v) == '': raise ValueError(f"{name} is empty")
 
-def _to_nowhere(): os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+class _Stdout:
+    "As sys.stdout, but work goes on if nobody reads it any more, as in `ddpm_lit_train | head`."
+    def __init__(self): self.stream = sys.stdout
+    def __getattr__(self, name): return getattr(self.stream, name)
+    def forget(self): os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    def write(self, text):
+        try: return self.stream.write(text)
+        except BrokenPipeError: self.forget()
+    def flush(self):
+        try: self.stream.flush()
+        except BrokenPipeError: self.forget()
 
+# %% ../nbs/10_runs.ipynb #10580534
 @contextlib.contextmanager
 def one_line(
     command,    # its name
@@ -868,13 +879,12 @@ def one_line(
     for stream in (sys.stdout, sys.stderr):                       # a terminal without × gets a ?
         if hasattr(stream, 'reconfigure'): stream.reconfigure(errors='replace')
     try:
-        yield
-        sys.stdout.flush()
-    except BrokenPipeError: _to_nowhere()                         # nobody reads the rest
+        with contextlib.redirect_stdout(out := _Stdout()): yield
+        out.flush()
     except (ValueError, TypeError, OSError, RuntimeError, ImportError, ArithmeticError,
             MemoryError) as e:
-        try: sys.stdout.flush()
-        except OSError: _to_nowhere()                             # full: not again at the end
+        try: out.flush()
+        except OSError: out.forget()                              # a full disk: do not try again
         sys.exit(f"{command}: {' '.join(str(e).split())}")
     except KeyboardInterrupt: sys.exit(f'{command}: interrupted{moreover}')
 
@@ -888,7 +898,6 @@ def export(
     "Write a trained model as a pipeline that diffusers loads."
     with one_line('ddpm_lit_export'):
         refuse_empty(run=run, folder=folder)
-        if os.path.lexists(folder): raise FileExistsError(f"folder = {folder!r} exists already")
         save_diffusers(load_pretrained(run)[0], folder, label)
         print(f"diffusers.DDPMPipeline.from_pretrained({folder!r}) loads it")
 
@@ -913,7 +922,8 @@ def configure(
     size, model = asked.pop('size'), asked.pop('model')
     if model not in sizes:
         raise ValueError(f"model must be one of {', '.join(sizes)}, got {model!r}")
-    if not 1 <= size <= 1024: raise ValueError(f"size must be 1 … 1024 pixels, got {size}")
+    if type(size) is not int or not 1 <= size <= 1024:
+        raise ValueError(f"size must be 1 … 1024 pixels, got {size!r}")
     if data not in ('fashion-12k', *TORCHVISION) and (folder := Path(data).expanduser()).is_dir():
         data = str(folder.resolve())
     unet = UNetConfig.named(model, image_size=size)
@@ -1054,5 +1064,6 @@ def obey(
     **asked,  # what was typed
 ):
     "Train, or exit with one line that names the mistake, or with the code of a signal."
+    code = None
     with one_line('ddpm_lit_train'): code = train(**asked)
     if code: sys.exit(code)

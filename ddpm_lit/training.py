@@ -112,6 +112,16 @@ def pick_device(
         raise ValueError(f"device = {name!r}: PyTorch sees no MPS device here")
     return device
 
+# %% ../nbs/09_training.ipynb #3ecc7002
+_CHOICES = dict(schedule=('linear', 'cosine', 'scaled_linear'), prediction=('eps', 'x0', 'v'),
+                dtype=('auto', 'float32', 'bfloat16', 'float16'), flip=(False, True),
+                layout=('auto', 'contiguous', 'channels_last'))
+
+def _check_choices(**given):
+    for name, v in given.items():
+        if v not in _CHOICES[name]:
+            raise ValueError(f"{name} must be one of {str(_CHOICES[name])[1:-1]}, got {v!r}")
+
 # %% ../nbs/09_training.ipynb #3ecc7003
 def fast_path(
     device,        # torch.device or its name
@@ -119,6 +129,7 @@ def fast_path(
     layout='auto', # 'contiguous' or 'channels_last'; 'auto': the faster one there
 ):                 # dtype for autocast, memory format of images and weights
     "The number format and the memory layout of a training on `device`."
+    _check_choices(dtype=dtype, layout=layout)
     device = torch.device(device)
     cuda = torch.cuda.get_device_capability(device) if device.type == 'cuda' else (0, 0)
     if dtype == 'auto':
@@ -172,12 +183,7 @@ class TrainConfig:
 # %% ../nbs/09_training.ipynb #7c1e50a7
 def _check_settings(c):
     "ValueError, naming setting, value and what is allowed."
-    choices = dict(schedule=('linear', 'cosine', 'scaled_linear'), flip=(False, True),
-                   prediction=('eps', 'x0', 'v'), layout=('auto', 'contiguous', 'channels_last'),
-                   dtype=('auto', 'float32', 'bfloat16', 'float16'))
-    for name, allowed in choices.items():
-        if (v := getattr(c, name)) not in allowed:
-            raise ValueError(f"{name} must be one of {str(allowed)[1:-1]}, got {v!r}")
+    _check_choices(**{name: getattr(c, name) for name in _CHOICES})
     for name in ('T', 'steps', 'batch_size', 'accumulate', 'warmup', 'log_every', 'sample_every',
                  'checkpoint_every'):
         if type(v := getattr(c, name)) is not int or v < 1:
