@@ -18,7 +18,7 @@ usage: mutants.py                    every mutant of every chapter (hours), writ
 """
 import argparse, ast, datetime, json, multiprocessing, os, random, shutil, sys, tempfile, time
 from pathlib import Path
-from mutations import code_cells, exported, in_fork, put_back
+from mutations import WAITED, code_cells, exported, in_fork, put_back
 
 root = Path(__file__).resolve().parent.parent
 results, listed = root/'results/mutants.json', root/'.ci/survivors.json'
@@ -188,6 +188,7 @@ def judge(chapter, chosen, deadline):
                     if name not in chosen or time.time() > deadline: continue
                     start = time.time()
                     with put_back(work): told[name] = in_fork(lambda: verdict(shell, cells, keep, i, mutated, module), LIMIT_S) or ['caught', 'no end, or the process died']
+                    if told[name] == WAITED: del told[name]; continue      # not judged
                     if told[name][0] == 'survived': print(f'survived  {chapter}  {name}  ({time.time() - start:.0f} s)', flush=True)
             shell.run(source)
             if shell.exc is not None:

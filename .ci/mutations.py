@@ -33,8 +33,10 @@ def code_cells(chapter):
 def exported(source): return source.startswith('#| export')
 
 
+WAITED = 'waited'   # for something else than the processor, as on a machine that was stopped
+
 def in_fork(f, limit=LIMIT_S):
-    "What `f()`, which must be fit for JSON, says in a fork of this process; None if it does not come to an end."
+    "What `f()`, which must be fit for JSON, says in a fork of this process; WAITED or None if it does not come to an end."
     r, w = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -45,9 +47,10 @@ def in_fork(f, limit=LIMIT_S):
         finally: os._exit(0)
     os.close(w)
     with open(r) as answer: text = answer.read()
-    os.waitpid(pid, 0)
+    _, status = os.waitpid(pid, 0)
     with contextlib.suppress(ProcessLookupError): os.killpg(pid, signal.SIGKILL)   # what it started and left running
-    return json.loads(text) if text else None
+    waited = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM
+    return json.loads(text) if text else WAITED if waited else None
 
 
 @contextlib.contextmanager
@@ -99,7 +102,7 @@ def run_chapter(chapter, mistakes):
             for m in planted.get(i, []):
                 start = time.time()
                 with put_back(work): failure = in_fork(lambda: first_failure(shell, cells, i, m, module))
-                if failure is None: verdict, how = 'CRASHED', f'no end within {LIMIT_S} s, or the process died'
+                if failure in (None, WAITED): verdict, how = 'CRASHED', f'no end within {LIMIT_S} s, or the process died'
                 elif not failure: verdict, how = 'SURVIVED', ''
                 elif failure[1]: verdict, how, last = 'caught', cells[failure[0]][0], max(last, failure[0])
                 else: verdict, how = 'CRASHED', f'{cells[failure[0]][0]}: {failure[2]}'
