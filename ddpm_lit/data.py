@@ -238,7 +238,7 @@ def load_images(
 )->ImageSet:
     "One split of a data set. A folder without it raises `NoSplit`, damaged data ValueError."
     if not isinstance(name, (str, Path)) or not str(name):
-        raise ValueError(f"name={name!r}: expected the name of a data set or a folder")
+        raise ValueError(f"name={name!r} is empty or no name, expected a data set or a folder")
     if name == 'fashion-12k': d = embedded(split)
     elif name in TORCHVISION: d = from_torchvision(name, split, Path(root).expanduser())
     elif Path(name).expanduser().is_dir(): return from_folder(Path(name).expanduser(), split, size)

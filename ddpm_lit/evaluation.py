@@ -565,7 +565,7 @@ def _open(run, device):
         found = newest(run, read)
         if found is None: raise FileNotFoundError(f"{run} has no checkpoint yet")
         return found
-    about = read_weights(run)[1] if run.suffix == '.safetensors' else {}
+    about = read_weights(run)[1] if run.suffix == '.safetensors' and run.is_file() else {}
     if 'config' in about: return *load_pretrained(run, device), int(about.get('step', -1))
 
 def _labels(label, n, classes, held_out, seed):

@@ -451,9 +451,10 @@ def read_metrics(run):
     "The rows of `metrics.jsonl`, a list of dicts, one a step; what is no row is left out."
     path, rows = Path(run)/'metrics.jsonl', {}
     for line in path.read_bytes().splitlines() if path.exists() else []:
-        with contextlib.suppress(ValueError, TypeError, KeyError):      # cut short, or junk
+        with contextlib.suppress(ValueError, TypeError, KeyError, RecursionError):    # cut, or junk
             row = json.loads(line)
-            if isinstance(row['step'], int): rows[row['step']] = row
+            if type(row['step']) is int and row['loss'] > 0 and row['images_per_s'] >= 0:
+                rows[row['step']] = row
     return list(rows.values())
 
 @patch
@@ -495,7 +496,7 @@ def environment(self:Run):
 def note_start(self:Run):
     "Add this start to `environment.json`, and print what has changed since the one before."
     path, now, past = self.run/'environment.json', self.environment(), []
-    with contextlib.suppress(OSError, ValueError, TypeError):
+    with contextlib.suppress(OSError, ValueError, TypeError, RecursionError):
         past = [p for p in json.loads(path.read_bytes()) if isinstance(p, dict)]
     before = past[-1] if past else now
     changed = [f'{k} {before[k]} → {v}' for k, v in now.items() if before.get(k, v) != v]
