@@ -90,16 +90,17 @@ How many times as fast as the second is the first?
 
 def wins(d):
     "What the ratios mean, for each peer: in one format, as documented and tuned, and as each comes."
-    ours, all = next(iter(d['contestants'])), d['contestants']
+    who = d['contestants']
+    ours = next(iter(who))
     def told(pairs):
         "For each discipline the ratios of these pairs that were measured."
-        parts = {DISCIPLINES[k]: ', '.join(f"{times(r['median'])} ({b.removeprefix(all[b]['library']).strip()})" for a, b in pairs if (r := ratio_of(d[k]['ratios'], a, b))) for k in DISCIPLINES if k in d}
+        parts = {DISCIPLINES[k]: ', '.join(f"{times(r['median'])} ({b.removeprefix(who[b]['library']).strip()})" for a, b in pairs if (r := ratio_of(d[k]['ratios'], a, b))) for k in DISCIPLINES if k in d}
         return '; '.join(f'{k} {v}' for k, v in parts.items() if v)
     lines = []
-    for peer in dict.fromkeys(c['library'] for c in all.values() if c['library'] != OURS):
-        same = [(a, b) for b in all for a in all if all[b]['library'] == peer and all[a]['library'] == OURS and all[a]['dtype'] == all[b]['dtype'] and 'compiled' not in a]
-        come = [(ours, b) for _, b in same if all[b]['dtype'] == 'float32' and 'tuned' not in b]
-        lines.append(f"- **Times as fast as {peer}, both in one number format:** {told(same)}. **As each comes**, ours in {SHORT[all[ours]['dtype']]}, {peer} in fp32: {told(come)}.")
+    for peer in dict.fromkeys(c['library'] for c in who.values() if c['library'] != OURS):
+        same = [(a, b) for b in who for a in who if who[b]['library'] == peer and who[a]['library'] == OURS and who[a]['dtype'] == who[b]['dtype'] and 'compiled' not in a]
+        come = [(ours, b) for _, b in same if who[b]['dtype'] == 'float32' and 'tuned' not in b]
+        lines.append(f"- **Times as fast as {peer}, both in one number format:** {told(same)}. **As each comes**, ours in {SHORT[who[ours]['dtype']]}, {peer} in fp32: {told(come)}.")
     return '\n'.join(lines)
 
 

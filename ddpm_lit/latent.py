@@ -23,7 +23,7 @@ from .closed_form import NoiseSchedule
 from .elbo import gaussian_kl
 from .data import embedded, resize
 from .unet import group_norm, zero_
-from .training import EMA, Trainer, autocast, fast_path, lr_at
+from .training import EMA, Trainer, autocast, lr_at, on_device
 from .runs import load_weights, read_weights, write_atomic
 from .evaluation import load_classifier
 
@@ -348,7 +348,7 @@ def train_vae(
     each=None,       # called after each step as `each(n, square, kl)`, both `[B]`
 )->VAE:              # its averaged weights, in eval mode
     "Train on painted pictures, half of them of two garments."
-    vae = vae.to(device, memory_format=fast_path(device)[1]).train()
+    vae = on_device(vae, device).train()
     average = EMA(vae, ema)
     opt = torch.optim.AdamW(vae.parameters(), lr, weight_decay=.01, fused=True)
     for n in range(steps):
@@ -385,7 +385,7 @@ def load_vae(
     try: vae = VAE(**json.loads(read_weights(path)[1]['vae']))
     except KeyError: raise ValueError(f"path={str(path)!r} is no file of save_vae") from None
     load_weights(vae, path)
-    return vae.to(device, memory_format=fast_path(device)[1]).eval().requires_grad_(False)
+    return on_device(vae, device).eval().requires_grad_(False)
 
 # %% ../nbs/17_latent.ipynb #17a00024
 def unit_scale(

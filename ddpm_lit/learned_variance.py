@@ -29,7 +29,7 @@ from .elbo import bits_per_dim, discretized_log_prob, gaussian_kl, step_var, vlb
 from .noise_prediction import Denoiser, ddpm_loss, loss_weight
 from .unet import ResBlock, group_norm, zero_
 from . import runs, sampling         # the command ddpm_lit_sample is found through here
-from .training import autocast, fast_path
+from .training import autocast, on_device
 from .runs import Run, denoisers, load_pretrained, load_weights, obey, write_atomic
 
 # %% ../nbs/13_learned_variance.ipynb #2d381052
@@ -263,7 +263,7 @@ def train_head(
     g, S, seen = torch.Generator().manual_seed(seed), denoise.schedule, []
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = TwoHeads(denoise.model).to(memory_format=fast_path('cpu')[1])
+        model = on_device(TwoHeads(denoise.model), 'cpu')
     learned, times = LearnedDenoiser(model, S, denoise.prediction, denoise.clip), TimeSampler(S.T)
     opt, classes = torch.optim.Adam(model.head.parameters()), model.config.num_classes
     rate = torch.optim.lr_scheduler.OneCycleLR(opt, lr, total_steps=steps, pct_start=.1)
@@ -300,7 +300,7 @@ def load_learned(
         f"head is needed: the one in the package belongs to 'fashion_mnist', not to {name!r}")
     inside = files('ddpm_lit')/'assets'/'fashion_mnist_variance.safetensors'
     load_weights((model := TwoHeads(denoise.model)).head, Path(str(head or inside)))
-    model.head.to(device, memory_format=fast_path(device)[1]).requires_grad_(False)
+    on_device(model.head, device).requires_grad_(False)
     return LearnedDenoiser(model.eval(), denoise.schedule, denoise.prediction, denoise.clip), config
 
 denoisers[2] = LearnedDenoiser       # `load_run` and the commands know it from here on

@@ -36,7 +36,7 @@ from .closed_form import NoiseSchedule
 from .noise_prediction import Denoiser, ancestral
 from .data import TORCHVISION, DeviceLoader, load_images
 from .unet import UNet, UNetConfig, sizes, time_embedding
-from .training import Probe, TrainConfig, Trainer, fast_path, image_part, loss_curve
+from .training import Probe, TrainConfig, Trainer, image_part, loss_curve, on_device
 from .training import pick_device
 
 # %% ../nbs/10_runs.ipynb #3cd2c022
@@ -653,7 +653,7 @@ denoisers = {}   # channels predicted for each channel of the image -> the Denoi
 
 def ready(model, config, device):
     "A trained model as a Denoiser on this device, in its fastest layout."
-    model = model.to(device, memory_format=fast_path(device)[1]).eval()
+    model = on_device(model, device).eval()
     kind = denoisers.get((config.model.out_channels or 0)/config.model.in_channels)
     if kind is None: kind, model = Denoiser, image_part(model)
     return kind(model, config.noise_schedule().to(device), config.prediction)
@@ -845,7 +845,7 @@ def load_diffusers(
     try:
         s, model = json.loads(scheduler.read_bytes()), _our_network(json.loads(unet.read_bytes()))
         model.load_state_dict(_our_weights(model, read_weights(path)[0]))
-        return Denoiser(model.to(device, memory_format=fast_path(device)[1]).eval(),
+        return Denoiser(on_device(model, device).eval(),
                         _our_schedule(s).to(device), words[s['prediction_type']], s['clip_sample'])
     except (ValueError, TypeError, KeyError, RuntimeError) as e:
         raise ValueError(f"{folder}: {' '.join(str(e).split())}") from None

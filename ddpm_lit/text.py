@@ -22,7 +22,7 @@ from .closed_form import NoiseSchedule
 from .noise_prediction import Denoiser
 from .data import read_image
 from .unet import Block, Condition, UNet, UNetConfig, attend, group_norm, zero_
-from .training import autocast, fast_path, pick_device
+from .training import autocast, on_device, pick_device
 from .runs import load_weights, new_folder, read_weights, refuse_empty, write_atomic
 from .sampling import (
     check_settings, ddim, image_to_image, save_samples, say, start_noise)
@@ -285,7 +285,7 @@ def load_painter(
     try: model = TextUNet(TextConfig(**json.loads(read_weights(path)[1]['text'])))
     except KeyError: raise ValueError(f"path={str(path)!r} is no file of save_painter") from None
     load_weights(model, path)
-    model.to(device, memory_format=fast_path(device)[1]).eval().requires_grad_(False)
+    on_device(model, device).eval().requires_grad_(False)
     schedule = NoiseSchedule.cosine(1000).to(device)
     return Painter(Denoiser(model, schedule, 'v', clip=False), load_vae(device=device))
 

@@ -21,7 +21,7 @@ from safetensors.torch import save
 from torch import nn
 from .noise_prediction import Denoiser
 from .unet import Condition, group_norm, time_embedding
-from .training import EMA, TrainConfig, Trainer, autocast, fast_path, lr_at
+from .training import EMA, TrainConfig, Trainer, autocast, lr_at, on_device
 from .runs import load_weights, read_weights, write_atomic
 from .sampling import ddim, start_noise
 from .guidance import Guided
@@ -128,7 +128,7 @@ def train_clip(
     each=None,       # called after each step as `each(n, loss)`
 )->CLIP:             # its averaged weights, in eval mode
     "Minimise Eq. (19.3) over batches of pairs; Radford et al. 2021, section 2.5."
-    clip = clip.to(device, memory_format=fast_path(device)[1]).train()
+    clip = on_device(clip, device).train()
     average = EMA(clip, .998)
     opt = torch.optim.AdamW(clip.parameters(), lr, weight_decay=weight_decay, fused=True)
     for n in range(steps):
@@ -166,7 +166,7 @@ def load_part(
     except (KeyError, TypeError):
         raise ValueError(f"path={str(path)!r} holds no {make.__name__} of save_part") from None
     load_weights(net, path)
-    return net.to(memory_format=fast_path('cpu')[1]).eval().requires_grad_(False)
+    return on_device(net, 'cpu').eval().requires_grad_(False)
 
 # %% ../nbs/19_unclip.ipynb #19000040
 def one_of(
