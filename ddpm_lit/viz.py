@@ -302,7 +302,7 @@ def enlarge(
 
 # %% ../nbs/00_viz.ipynb #edaa8627
 def attended()->bool:
-    "Could somebody answer an `input()`? No in plain Python, nor where a program runs the notebook."
+    "Could somebody answer an `input()`? Not in plain Python, nor if a program runs the notebook."
     from IPython import get_ipython
     return bool(getattr(getattr(get_ipython(), 'kernel', None), '_allow_stdin', False))
 
