@@ -38,7 +38,7 @@ def to_float(
 def to_uint8(
     images:torch.Tensor, # float, any shape
 )->torch.Tensor:         # uint8, same shape and device
-    "Numbers as bytes for the eye, clipped and rounded: Eq. (0.2)."
+    "Numbers as bytes for display, clipped and rounded: Eq. (0.2)."
     if not images.is_floating_point():
         raise TypeError(f"images has dtype {images.dtype}, expected a float dtype")
     if images.isnan().any(): raise ValueError("images holds NaN, which has no colour")
