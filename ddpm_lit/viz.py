@@ -312,7 +312,7 @@ def explore(
     alt,        # what the picture shows, for readers who cannot see it
     **controls, # ipywidgets' short forms: `name=[choices]` or `name=(least, most, step)`
 ):              # `interactive` of ipywidgets, or a `FrameSlider`
-    "A function under controls that call it or, with nobody there, under a slider over `stops`."
+    "Controls that call a function; or, with nobody there to move them, a slider over `stops`."
     if not attended():
         def name(k, v): return v if isinstance(v, str) else f'{k} = {v}'
         labels = [', '.join(name(*kv) for kv in s.items()) for s in stops]
