@@ -18,7 +18,7 @@ from fastcore.basics import patch
 from torch import nn
 from .noise_prediction import Denoiser
 from .unet import Condition, group_norm, time_embedding
-from .training import EMA, TrainConfig, Trainer, autocast, lr_at
+from .training import EMA, TrainConfig, Trainer, autocast, lr_at, on_device
 from .sampling import ddim, start_noise
 from .guidance import guided
 from .latent import (
