@@ -987,8 +987,8 @@ def library():
         evaluation.evaluate_run('run', seed=-1) | seed
         evaluation.evaluate_run('run', n=2.5) | n must be
         learned_variance.load_learned('run', head='weights.safetensors') | weights.safetensors
-        latent.load_vae('notes.txt') | notes.txt
-        latent.load_vae('classifier.safetensors') | classifier.safetensors
+        latent.load_network(latent.VAE, 'notes.txt') | notes.txt
+        latent.load_network(latent.VAE, 'classifier.safetensors') | classifier.safetensors
         text.tokenize('zebra') | zebra
         text.paint('a red shirt', n=0) | n
         text.paint('a red shirt', n=2.5) | n
@@ -998,9 +998,9 @@ def library():
         text.paint('a red shirt', vary=.5) | vary
         text.load_painter('classifier.safetensors') | classifier.safetensors
         text.load_painter('notes.txt') | notes.txt
-        unclip.load_part(unclip.CLIP, 'classifier.safetensors') | classifier.safetensors
-        unclip.load_part(unclip.CLIP, 'weights.safetensors') | weights.safetensors
-        unclip.load_part(unclip.PriorNet, 'notes.txt') | notes.txt'''
+        latent.load_network(unclip.CLIP, 'classifier.safetensors') | classifier.safetensors
+        latent.load_network(unclip.CLIP, 'weights.safetensors') | weights.safetensors
+        latent.load_network(unclip.PriorNet, 'notes.txt') | notes.txt'''
     for line in table.strip().splitlines():
         code, says = line.strip().split(' | ')
         def act(code=code, says=says, names=locals()):

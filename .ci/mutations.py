@@ -7,7 +7,8 @@ a fork of the process runs on with the mistake, in the cell and in the module on
 the files are put back. If that cell fails by an assertion, the mistake is `caught`, by the equations the cell checks or in
 the section it stands in; so it is by an error whose text holds the mistake's "raises", the words of the guard that is there
 to refuse it. Any other error is `CRASHED`, the end of the chapter `SURVIVED`, and neither counts. The unchanged chapter is
-the control: it must pass every cell that caught a mistake, and is run no further.
+the control: it must pass every cell that caught a mistake, and is run no further. A mistake whose text occurs nowhere any
+more, or twice, is `MISPLACED`; the mistakes of all chapters are looked at for that, also where only a part is run.
 
 usage: mutations.py              all of them, on as many chapters at once as there are cores to use
        mutations.py --part I/N   those of every N-th chapter, from the I-th on (I may exceed N: day of the year, say)
@@ -76,6 +77,21 @@ def first_failure(shell, cells, start, mistake, module):
     return []
 
 
+def places(mistake, cells, code):
+    "The exported cells in which a mistake's text stands, once for each time; [] if the module has it another number of times."
+    hits = [i for i, (_, source) in enumerate(cells) if exported(source) for _ in range(source.count(mistake['old']))]
+    return hits if len(hits) == code.count(mistake['old']) else []
+
+
+def misplaced(mistakes):
+    "Those whose place is not exactly one."
+    found = []
+    for c in sorted({m['chapter'] for m in mistakes}):
+        cells, code = code_cells(c), (root/'ddpm_lit'/f'{c[3:]}.py').read_text(encoding='utf-8')
+        found += [m for m in mistakes if m['chapter'] == c and len(places(m, cells, code)) != 1]
+    return found
+
+
 def run_chapter(chapter, mistakes):
     "Run a chapter with its mistakes, one fork for each, and print what becomes of them; the list of verdicts."
     from execnb.shell import CaptureShell
@@ -94,9 +110,7 @@ def run_chapter(chapter, mistakes):
         shell, module, planted = CaptureShell(work/'nbs'/f'{chapter}.ipynb'), work/'ddpm_lit'/f'{chapter[3:]}.py', {}
         code = module.read_text(encoding='utf-8')
         for m in mistakes:
-            hits = [i for i, (_, source) in enumerate(cells) if exported(source) for _ in range(source.count(m['old']))]
-            if len(hits) == 1 and code.count(m['old']) == 1: planted.setdefault(hits[0], []).append(m)
-            else: tell('MISPLACED', m['name'], f"{m['old']!r} occurs {len(hits)} times in the exported cells, {code.count(m['old'])} times in the module", began)
+            planted.setdefault(places(m, cells, code)[0], []).append(m)
         for i, (where, source) in enumerate(cells):
             if i > max([last, *planted]): break
             for m in planted.get(i, []):
@@ -136,12 +150,15 @@ def main(args):
     os.environ.update(OMP_NUM_THREADS='1', MKL_NUM_THREADS='1')
     import execnb.shell, matplotlib.pyplot, sympy, torch, torchvision   # once, before the forks
     torch.set_num_threads(1)
-    start, work = time.time(), dict(sorted(chosen(args, planted()).items(), key=lambda item: -len(item[1])))   # long ones first
+    start, lost = time.time(), misplaced(planted())
+    for m in lost: print(f"MISPLACED {m['chapter']:<19} {m['name']:<66} {m['old']!r} does not occur once in the exported cells and in the module")
+    work = chosen(args, [m for m in planted() if m not in lost])
+    work = dict(sorted(work.items(), key=lambda item: -len(item[1])))           # long ones first
     with multiprocessing.get_context('fork').Pool(len(os.sched_getaffinity(0)), maxtasksperchild=1) as pool:
         verdicts = sum(pool.starmap(run_chapter, work.items(), chunksize=1), [])
     caught, failed = verdicts.count('caught'), verdicts.count('CONTROL')
     print(f'{caught} of {len(verdicts) - failed} mistakes caught, {len(work) - failed} of {len(work)} controls passed, in {time.time() - start:.0f} s')
-    return 0 if verdicts and caught == len(verdicts) else 1
+    return 0 if verdicts and caught == len(verdicts) and not lost else 1
 
 
 if __name__ == '__main__': sys.exit(main(sys.argv[1:]))

@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 import torch
 from ddpm_lit.evaluation import compare, features
-from ddpm_lit.latent import LatentTrainer, PaintedWorld, draw_scenes, load_vae, paintings
+from ddpm_lit.latent import LatentTrainer, PaintedWorld, VAE, draw_scenes, load_network, paintings
 from ddpm_lit.sampling import sample
 from ddpm_lit.training import TrainConfig, Trainer
 from ddpm_lit.unet import UNet, UNetConfig, forward_flops
@@ -78,7 +78,7 @@ def main():
     held_out, vae = real('test', sizes[0]), None
     clouds = [features(held_out), features(real('train', sizes[1]))]
     for kind in args.kinds:
-        if kind != 'pixel' and vae is None: vae = load_vae(device=args.device)
+        if kind != 'pixel' and vae is None: vae = load_network(VAE, 'painted_vae', args.device)
         for seed in args.seeds:
             for budget in [0.] if kind == 'real' else args.budgets:
                 key = f'{kind} {budget:g} {seed}'

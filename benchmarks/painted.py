@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 import torch
 from ddpm_lit import unclip
-from ddpm_lit.latent import VAE, Judge, PaintedWorld, draw_scenes, load_vae, paintings, save_vae, scores, train_vae, unit_scale, vae_terms
-from ddpm_lit.text import TextConfig, TextTrainer, TextUNet, alignment, captions, load_painter, save_painter, tokenize
+from ddpm_lit.latent import VAE, Judge, PaintedWorld, draw_scenes, load_network, paintings, save_network, scores, train_vae, unit_scale, vae_terms
+from ddpm_lit.text import TextConfig, TextTrainer, TextUNet, alignment, captions, load_painter, tokenize
 from ddpm_lit.training import TrainConfig
 from measure import ROOT, command, keep, record
 
@@ -66,8 +66,8 @@ def vae(args, path, head):
 def ship_vae(vae, seconds, args, path, head):
     "The scale, the file, and the scores of what the file holds."
     vae.scale, channels = latent_statistics(vae, args.device)
-    save_vae(vae, args.file, command=head['command'])
-    found = quality(load_vae(args.file, args.device), args.n, args.device)
+    save_network(vae, args.file, command=head['command'])
+    found = quality(load_network(VAE, args.file, args.device), args.n, args.device)
     print(found)
     keep(path, 'vae', 'vae', dict(beta=args.beta, steps=args.steps, seconds=round(seconds, 1), scale=vae.scale,
          parameters=sum(p.numel() for p in vae.parameters()), channels=channels, **found), head)
@@ -95,12 +95,12 @@ def reader(args, pooled=False):
                          log_every=200, checkpoint_every=10**9, seed=args.seed)
     rng, generator, start = random.Random(args.seed), torch.Generator().manual_seed(args.seed), time.process_time()
     loader = paintings(PaintedWorld('train'), args.batch, generator, label=lambda scenes: captions(scenes, rng, empty=.1), pairs=.65)
-    trainer = TextTrainer(config, TextUNet(config.model), loader, load_vae(device=args.device), device=args.device)
+    trainer = TextTrainer(config, TextUNet(config.model), loader, load_network(VAE, 'painted_vae', args.device), device=args.device)
     return fit(trainer, start)
 
 def text(args, path, head, pooled=False):
     model, seconds = reader(args, pooled)
-    save_painter(model, args.file, command=head['command'])
+    save_network(model, args.file, command=head['command'])
     found = {f"{'pairs' if pairs else 'alone'}, {'seen' if seen else 'unseen'}": alignment(args.n, 3., 30, seen, pairs, painter=load_painter(args.file))
              for pairs in (0., 1.) for seen in (True, False)}
     for k, v in found.items(): print(k, v)
@@ -114,7 +114,7 @@ def seeded(seed): return torch.Generator().manual_seed(seed)
 def ship(net, seconds, args, path, head, **about):
     "The file of one of the three networks of chapter 19, and what is known of its training."
     about = dict(about, steps=args.steps, batch=args.batch, seconds=round(seconds, 1), parameters=sum(p.numel() for p in net.parameters()))
-    unclip.save_part(net, args.file, about=json.dumps(about | dict(command=head['command'])))
+    save_network(net, args.file, about=json.dumps(about | dict(command=head['command'])))
     keep(path, args.what, args.what, about, head)
 
 def clip(args, path, head):
@@ -131,20 +131,20 @@ def prior(args, path, head):
     torch.manual_seed(args.seed)
     start, config = time.process_time(), replace(unclip.PRIOR, seed=args.seed, steps=args.steps, batch_size=args.batch)
     batches = unclip.captioned(PaintedWorld('train'), 1000, generator=seeded(args.seed))
-    pairs = unclip.embedded_pairs(unclip.load_part(unclip.CLIP), batches, args.batch, generator=seeded(args.seed + 1))
+    pairs = unclip.embedded_pairs(load_network(unclip.CLIP, 'painted_clip'), batches, args.batch, generator=seeded(args.seed + 1))
     trainer = unclip.PriorTrainer(config, unclip.PriorNet(), pairs)
     ship(*fit(trainer, start), args, path, head, loss=trainer.rows[-1]['loss'])
 
 def decoder(args, path, head):
     torch.manual_seed(args.seed)
-    clip, reader, start = unclip.load_part(unclip.CLIP), load_painter().denoise.model, time.process_time()
+    clip, reader, start = load_network(unclip.CLIP, 'painted_clip'), load_painter().denoise.model, time.process_time()
     scenes, x, _ = next(unclip.captioned(PaintedWorld('train'), 4000, generator=seeded(args.seed + 2)))
     plainest = [unclip.plain(*row) for row in zip(scenes.garments[:, 0].tolist(), scenes.colours[:, 0].tolist(), scenes.grounds.tolist())]
     net = unclip.from_text(reader, clip, x, torch.stack([tokenize(words) for words in plainest]))
     config = replace(unclip.DECODER, model=net.config, seed=args.seed, steps=args.steps, batch_size=args.batch)
     batches = unclip.captioned(PaintedWorld('train'), args.batch, generator=seeded(args.seed))
     pairs = unclip.embedded_paintings(clip, batches, seeded(args.seed + 1))
-    trainer = TextTrainer(config, net, pairs, load_vae(), device=args.device)
+    trainer = TextTrainer(config, net, pairs, load_network(VAE, 'painted_vae'), device=args.device)
     ship(*fit(trainer, start), args, path, head, loss=trainer.rows[-1]['loss'])
 
 PARTS = dict(vae=vae, weights=weights, text=text, pooled=pooled, clip=clip, prior=prior, decoder=decoder)

@@ -7,7 +7,7 @@ import argparse, json, time
 from pathlib import Path
 import torch
 from ddpm_lit.evaluation import machine
-from ddpm_lit.latent import Judge, PaintedWorld, draw_scenes, load_vae, scores
+from ddpm_lit.latent import Judge, PaintedWorld, VAE, draw_scenes, load_network, scores
 from ddpm_lit.runs import write_atomic
 from ddpm_lit.text import alignment, load_painter, paint
 from ddpm_lit.viz import to_float
@@ -30,7 +30,7 @@ def ceiling(n, what, seen, pairs):
     asked = draw_scenes(n, seen, pairs, g)
     x = PaintedWorld('test').paint(asked, g)
     if what == 'vae':
-        vae = load_vae()
+        vae = load_network(VAE, 'painted_vae')
         x = torch.cat([vae.pictures(vae.latents(part, g)) for part in x.split(250)])
     return scores(asked, Judge()(x))
 
@@ -49,7 +49,7 @@ def main():
     p.add_argument('--n', type=int, default=500)
     p.add_argument('--few', type=int, help='prompts of each setting that is not the best weight and number of steps; as many as --n')
     p.add_argument('--real', type=int, default=2000, help='real pictures')
-    p.add_argument('--pooled', help='weights of the network that gets one vector, a file of save_painter')
+    p.add_argument('--pooled', help='weights of the network that gets one vector, a file of save_network')
     p.add_argument('--out', type=Path, default=ROOT/'results/text.json')
     p.add_argument('--limit', type=float, default=1e9, help='seconds after which nothing new is begun')
     p.add_argument('--quick', action='store_true', help='seconds, to see that it runs; writes nothing')

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['COLOURS', 'LAYOUTS', 'palette', 'HELD_OUT', 'Scenes', 'held_out', 'draw_scenes', 'mix', 'unmix', 'ink_of',
            'PaintedWorld', 'read_grounds', 'read_layouts', 'things', 'read_colours', 'Judge', 'agreement', 'scores',
-           'vae_terms', 'vae_loss', 'Plain', 'VAE', 'train_vae', 'save_vae', 'load_vae', 'unit_scale', 'shifted',
-           'paintings', 'LatentTrainer']
+           'vae_terms', 'vae_loss', 'Plain', 'VAE', 'train_vae', 'save_network', 'load_network', 'unit_scale',
+           'shifted', 'paintings', 'LatentTrainer']
 
 # %% ../nbs/17_latent.ipynb #17a00005
 import json, math, random
@@ -304,6 +304,9 @@ class VAE(nn.Module):
             conv(latent, 3*w), Plain(3*w, 3*w), Plain(3*w, 3*w), *double(3*w, 2*w),
             Plain(2*w, 2*w), *double(2*w, w), Plain(w, w), group_norm(w), nn.SiLU(), conv(w, 3))
 
+    @property
+    def settings(self): return dict(width=self.width, latent=self.latent, scale=self.scale)
+
 # %% ../nbs/17_latent.ipynb #17a00032
 @patch
 def encode(self:VAE,
@@ -365,27 +368,31 @@ def train_vae(
     return average.model
 
 # %% ../nbs/17_latent.ipynb #17a00025
-def save_vae(
-    vae,      # VAE
+def save_network(
+    net,      # has `settings`, a dict, from which it can be made again
     path,     # safetensors file to write
     **about,  # strings kept with it, such as the command that trained it
 ):            # Path
-    "Weights in float16, and settings."
-    settings = json.dumps({k: getattr(vae, k) for k in ('width', 'latent', 'scale')})
-    weights = {k: v.half().cpu().contiguous() for k, v in vae.state_dict().items()}
-    return write_atomic(path, save(weights, dict(vae=settings, **about)))
+    "Weights in float16, and settings, as one file."
+    weights = {k: v.half().cpu().contiguous() for k, v in net.state_dict().items()}
+    return write_atomic(path, save(weights, dict(settings=json.dumps(net.settings), **about)))
 
-def load_vae(
-    path=None,     # file of `save_vae`; None: the one in the package
+def load_network(
+    make,          # makes the network from its settings: a class, say
+    name,          # 'painted_vae' or another one of the package, or a file of `save_network`
     device='cpu',  # where to put it
-)->VAE:            # in eval mode, its weights frozen
-    "Read a VAE; ValueError if the file holds none."
-    path = Path(path or str(files('ddpm_lit')/'assets'/'painted_vae.safetensors'))
-    if not path.is_file(): raise FileNotFoundError(f"path={str(path)!r}: no such VAE")
-    try: vae = VAE(**json.loads(read_weights(path)[1]['vae']))
-    except KeyError: raise ValueError(f"path={str(path)!r} is no file of save_vae") from None
-    load_weights(vae, path)
-    return on_device(vae, device).eval().requires_grad_(False)
+):                 # in eval mode, its weights frozen
+    "Read a network; ValueError if the file holds none of that kind."
+    inside = Path(str(files('ddpm_lit')/'assets'/f'{name}.safetensors'))
+    path = inside if inside.is_file() else Path(name)
+    if not path.is_file(): raise FileNotFoundError(
+        f"name = {str(name)!r} is neither a network of the package nor a file")
+    _, about = read_weights(path)
+    try: net = make(**json.loads(about['settings']))
+    except (KeyError, TypeError, ValueError) as e: raise ValueError(
+        f"{path} is no file of save_network for this kind of network: {e}") from None
+    load_weights(net, path)
+    return on_device(net, device).eval().requires_grad_(False)
 
 # %% ../nbs/17_latent.ipynb #17a00024
 def unit_scale(

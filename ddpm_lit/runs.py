@@ -26,8 +26,6 @@ from safetensors.torch import save
 from tqdm import tqdm
 try: import fcntl
 except ImportError: fcntl = None      # Windows has no such locks
-
-# %% ../nbs/10_runs.ipynb #ded80787
 from . import __version__
 from .viz import enlarge, save_gif, save_png
 from .forward import (cosine_betas, image_generators, linear_betas, randn_like,
@@ -133,7 +131,6 @@ def save_config(run, config):
     "Write `config.json` into the folder `run`."
     write_atomic(Path(run)/'config.json', (json.dumps(asdict(config), indent=1) + '\n').encode())
 
-# %% ../nbs/10_runs.ipynb #943f956e
 def read_config(
     text,   # JSON, str or bytes
     path,   # where it comes from, for the error
@@ -145,7 +142,6 @@ def read_config(
     except (KeyError, TypeError, ValueError, RecursionError) as e:
         raise ValueError(f"{path}: the settings cannot be read: {e}") from None
 
-# %% ../nbs/10_runs.ipynb #7e53c4f4
 def load_config(run):
     "Read `config.json` from the folder `run`."
     path = Path(run)/'config.json'
@@ -163,7 +159,6 @@ def last_checkpoint(run):
     "The newest checkpoint folder of `run`, or None."
     return next(iter(checkpoints(run)), None)
 
-# %% ../nbs/10_runs.ipynb #0fce1979
 def save_checkpoint(
     run,     # folder of the run
     step,    # steps done

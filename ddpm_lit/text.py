@@ -5,16 +5,14 @@
 # %% auto #0
 __all__ = ['NAMES', 'RELATIONS', 'WORDS', 'LENGTH', 'article', 'caption', 'tokenize', 'TextLayer', 'TextEncoder',
            'CrossAttention', 'ContextBlock', 'ContextConfig', 'Placed', 'ContextUNet', 'TextCondition', 'TextConfig',
-           'TextUNet', 'captions', 'TextTrainer', 'Painter', 'save_painter', 'load_painter', 'paint', 'alignment',
-           'of_ceiling', 'attention_maps', 'varied', 'write_painting', 'main', 'command']
+           'TextUNet', 'captions', 'TextTrainer', 'Painter', 'load_painter', 'paint', 'alignment', 'of_ceiling',
+           'attention_maps', 'varied', 'write_painting', 'main', 'command']
 
 # %% ../nbs/18_text.ipynb #bde85faa
 import json, math, random, re
-from dataclasses import asdict, dataclass
-from importlib.resources import files
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 import torch
-from safetensors.torch import save
 from torch import nn
 from . import sampling
 from .viz import enlarge, image_grid, save_png, to_float, to_uint8
@@ -22,13 +20,13 @@ from .closed_form import NoiseSchedule
 from .noise_prediction import Denoiser
 from .data import read_image
 from .unet import Block, Condition, UNet, UNetConfig, attend, group_norm, zero_
-from .training import autocast, on_device, pick_device
-from .runs import load_weights, new_folder, read_weights, refuse_empty, write_atomic
+from .training import autocast, pick_device
+from .runs import new_folder, refuse_empty
 from .sampling import (
     check_settings, ddim, image_to_image, save_samples, say, start_noise)
-from .guidance import Guided
-from .latent import (COLOURS, Judge, LatentTrainer, Scenes, VAE, draw_scenes, load_vae,
-                             scores)
+from .guidance import Guided, guided
+from .latent import (COLOURS, Judge, LatentTrainer, Scenes, VAE, draw_scenes,
+                             load_network, scores)
 
 # %% ../nbs/18_text.ipynb #0722c2fc
 NAMES = (('t-shirt', 'tee'), ('trousers', 'pants'), ('pullover', 'sweater'), ('dress', 'gown'),
@@ -176,6 +174,8 @@ class Placed(nn.Conv2d):
 
 class ContextUNet(UNet):
     "A U-Net whose attention blocks look at `[B, M, d]`; a subclass makes it, in `condition`."
+    Config = ContextConfig  # a subclass has its own
+
     def __init__(self, config):
         super().__init__(config)
         self.conv_in = Placed(config.in_channels, config.channels, config.image_size)
@@ -183,6 +183,11 @@ class ContextUNet(UNet):
     def block(self, c_in, c_out, attend):
         c = self.config
         return ContextBlock(c_in, c_out, 4*c.channels, c.dropout, c.heads*attend, c.d)
+
+    @property
+    def settings(self): return asdict(self.config)
+    @classmethod
+    def of(cls, **settings): return cls(cls.Config(**settings))
 
 # %% ../nbs/18_text.ipynb #9cdde528
 class TextCondition(Condition):
@@ -212,6 +217,8 @@ class TextConfig(ContextConfig):
 
 class TextUNet(ContextUNet):
     "A prediction for `(x_t, t, y)`, y the tokens of a caption `[B, LENGTH]`; None: no words."
+    Config = TextConfig
+
     def condition(self):
         c = self.config
         return TextCondition(c.channels, 4*c.channels, c.d, c.layers, c.pooled)
@@ -261,33 +268,18 @@ class Painter:
         negative='',  # a caption to steer away from
     )->Guided:
         "The denoiser, with guidance by the empty caption: Eq. (18.6)."
-        d = self.denoise
-        model = autocast(d.schedule.betas.device)(d.model)
-        return Guided(model, d.schedule, d.prediction, False, w, tokenize(negative))
+        fast = autocast(self.denoise.schedule.betas.device)(self.denoise.model)
+        return guided(replace(self.denoise, model=fast), w, tokenize(negative))
 
 # %% ../nbs/18_text.ipynb #091beaa1
-def save_painter(
-    model,    # TextUNet
-    path,     # safetensors file to write
-    **about,  # strings kept with it, such as the command that trained it
-):            # Path
-    "Weights in float16, and the network's shape."
-    weights = {k: v.half().cpu().contiguous() for k, v in model.state_dict().items()}
-    return write_atomic(path, save(weights, dict(text=json.dumps(asdict(model.config)), **about)))
-
 def load_painter(
-    path=None,     # file of `save_painter`; None: the one in the package
-    device='cpu',  # where to put it
-)->Painter:        # with the VAE of the package
+    name='painted_text', # of the network in the package, or a file of `save_network`
+    device='cpu',        # where to put it
+)->Painter:              # with the VAE of the package
     "Read a network that paints; ValueError if the file holds none."
-    path = Path(path or str(files('ddpm_lit')/'assets'/'painted_text.safetensors'))
-    if not path.is_file(): raise FileNotFoundError(f"path={str(path)!r}: no such painter")
-    try: model = TextUNet(TextConfig(**json.loads(read_weights(path)[1]['text'])))
-    except KeyError: raise ValueError(f"path={str(path)!r} is no file of save_painter") from None
-    load_weights(model, path)
-    on_device(model, device).eval().requires_grad_(False)
+    model, vae = load_network(TextUNet.of, name, device), load_network(VAE, 'painted_vae', device)
     schedule = NoiseSchedule.cosine(1000).to(device)
-    return Painter(Denoiser(model, schedule, 'v', clip=False), load_vae(device=device))
+    return Painter(Denoiser(model, schedule, 'v', clip=False), vae)
 
 # %% ../nbs/18_text.ipynb #cce3d6ba
 def _chain(painter, denoise, rows, steps, seed, init, strength, vary, y):

@@ -4,29 +4,25 @@
 
 # %% auto #0
 __all__ = ['PRIOR', 'DECODER', 'similarities', 'clip_loss', 'PictureEncoder', 'CaptionEncoder', 'CLIP', 'captioned', 'train_clip',
-           'save_part', 'load_part', 'one_of', 'zero_shot', 'plain', 'PriorNet', 'dropped', 'PriorTrainer',
-           'embedded_pairs', 'EmbeddingCondition', 'DecoderConfig', 'Decoder', 'from_text', 'embedded_paintings',
-           'Unclip', 'load_unclip', 'four_ways', 'garment_spread', 'trial', 'mean_error', 'facing', 'variation_trial',
-           'slerp', 'changed', 'change_trial']
+           'one_of', 'zero_shot', 'plain', 'PriorNet', 'dropped', 'PriorTrainer', 'embedded_pairs',
+           'EmbeddingCondition', 'DecoderConfig', 'Decoder', 'from_text', 'embedded_paintings', 'Unclip', 'load_unclip',
+           'four_ways', 'garment_spread', 'trial', 'mean_error', 'facing', 'variation_trial', 'slerp', 'changed',
+           'change_trial']
 
 # %% ../nbs/19_unclip.ipynb #19000005
-import json, math, random
-from dataclasses import asdict, dataclass, fields
-from importlib.resources import files
-from pathlib import Path
+import math, random
+from dataclasses import dataclass, fields
 import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
-from safetensors.torch import save
 from torch import nn
 from .noise_prediction import Denoiser
 from .unet import Condition, group_norm, time_embedding
 from .training import EMA, TrainConfig, Trainer, autocast, lr_at, on_device
-from .runs import load_weights, read_weights, write_atomic
 from .sampling import ddim, start_noise
-from .guidance import Guided
+from .guidance import guided
 from .latent import (
-    COLOURS, VAE, Judge, Plain, agreement, draw_scenes, load_vae, palette, unmix)
+    COLOURS, VAE, Judge, Plain, agreement, draw_scenes, load_network, palette, unmix)
 from .text import (
     LENGTH, NAMES, ContextConfig, ContextUNet, TextEncoder, article, caption, tokenize)
 
@@ -84,7 +80,6 @@ class CaptionEncoder(nn.Module):
 # %% ../nbs/19_unclip.ipynb #19000032
 class CLIP(nn.Module):
     "Pictures and captions as points of one sphere: Eq. (19.1); Radford et al. 2021."
-    part = 'clip'
     def __init__(self,
         width=32,  # of the `PictureEncoder`
         d=64,      # of the `CaptionEncoder`, as is the next
@@ -145,29 +140,6 @@ def train_clip(
         if each: each(n + 1, loss.detach())
     return average.model.requires_grad_(False)
 
-# %% ../nbs/19_unclip.ipynb #19000064
-def save_part(
-    net,       # CLIP, PriorNet or Decoder
-    path,      # safetensors file to write
-    **about,   # strings kept with it, such as the command that trained it
-):             # Path
-    "Weights in float16, and settings."
-    weights = {k: v.half().cpu().contiguous() for k, v in net.state_dict().items()}
-    return write_atomic(path, save(weights, dict(settings=json.dumps(net.settings), **about)))
-
-def load_part(
-    make,       # CLIP, PriorNet or Decoder
-    path=None,  # file of `save_part`; None: the one in the package
-):              # in eval mode, its weights frozen
-    "Read one of the three networks; ValueError if the file holds another."
-    path = Path(path or str(files('ddpm_lit')/'assets'/f'painted_{make.part}.safetensors'))
-    if not path.is_file(): raise FileNotFoundError(f"path={str(path)!r}: no such file")
-    try: net = make(**json.loads(read_weights(path)[1]['settings']))
-    except (KeyError, TypeError):
-        raise ValueError(f"path={str(path)!r} holds no {make.__name__} of save_part") from None
-    load_weights(net, path)
-    return on_device(net, 'cpu').eval().requires_grad_(False)
-
 # %% ../nbs/19_unclip.ipynb #19000040
 def one_of(
     own,             # similarity of each picture to its own caption `[n]`
@@ -208,7 +180,6 @@ def plain(
 # %% ../nbs/19_unclip.ipynb #19000050
 class PriorNet(nn.Module):
     "A picture's point, predicted from a noisy one, the time and a caption's point."
-    part = 'prior'
     def __init__(self,
         dim=64,     # numbers in an embedding
         width=224,  # of the hidden layers
@@ -297,10 +268,7 @@ class DecoderConfig(ContextConfig):
 
 class Decoder(ContextUNet):
     "A prediction for `(x_t, t, y)`, y a picture's embedding; zeros or None: no embedding."
-    part = 'decoder'
-    def __init__(self, **settings): # of DecoderConfig
-        super().__init__(DecoderConfig(**settings))
-        self.settings = asdict(self.config)
+    Config = DecoderConfig
 
     def condition(self):
         c = self.config
@@ -316,7 +284,7 @@ def from_text(
     "Chapter 18's network, which sees embeddings in place of words, as well as a linear map can."
     c = text.config
     shape = {f.name: getattr(c, f.name) for f in fields(ContextConfig)}
-    net = Decoder(**shape, dim=clip.settings['dim'], places=words.shape[1])
+    net = Decoder.of(**shape, dim=clip.settings['dim'], places=words.shape[1])
     ours = {k: v for k, v in text.state_dict().items() if not k.startswith('cond.text.')}
     net.load_state_dict(ours, strict=False)
     with torch.no_grad():
@@ -365,7 +333,7 @@ def imagine(self:Unclip,
 ):             # embeddings of pictures `[B, dim]`, unit length
     "The prior: points where a picture of each caption could lie."
     z, _ = start_noise(v.shape[1:], range(len(v)), seed)
-    for _, z, _ in ddim(_guided(self.prior, w, v), z, steps, y=v): pass
+    for _, z, _ in ddim(guided(self.prior, w, torch.zeros_like(v[0])), z, steps, y=v): pass
     return F.normalize(z, dim=1)
 
 @patch
@@ -377,13 +345,8 @@ def paint(self:Unclip,
 ):             # pictures `[B, 3, 32, 32]` in [-1, 1]
     "The decoder: pictures that could have these embeddings."
     z, _ = start_noise((self.vae.latent, 8, 8), range(len(u)), seed)
-    for _, z, _ in ddim(_guided(self.decoder, w, u), z, steps, y=u): pass
+    for _, z, _ in ddim(guided(self.decoder, w, torch.zeros_like(u[0])), z, steps, y=u): pass
     return self.vae.pictures(z)
-
-# %% ../nbs/19_unclip.ipynb #19000063
-def _guided(denoise, w, y):
-    nothing = torch.zeros(y.shape[1])
-    return Guided(denoise.model, denoise.schedule, denoise.prediction, False, w, nothing)
 
 # %% ../nbs/19_unclip.ipynb #19000065
 DECODER = TrainConfig(model=DecoderConfig(), batch_size=64, steps=1000, lr=7e-4, warmup=50,
@@ -393,8 +356,10 @@ def load_unclip()->Unclip:
     "The models in the package."
     def denoiser(net, config):
         return Denoiser(autocast('cpu')(net), config.noise_schedule(), config.prediction, False)
-    return Unclip(load_part(CLIP), denoiser(load_part(PriorNet), PRIOR),
-                  denoiser(load_part(Decoder), DECODER), load_vae())
+    return Unclip(load_network(CLIP, 'painted_clip'),
+                  denoiser(load_network(PriorNet, 'painted_prior'), PRIOR),
+                  denoiser(load_network(Decoder.of, 'painted_decoder'), DECODER),
+                  load_network(VAE, 'painted_vae'))
 
 # %% ../nbs/19_unclip.ipynb #19000071
 def four_ways(
