@@ -408,7 +408,7 @@ def shifted(
     schedule,      # NoiseSchedule
     c,             # > 0
 )->NoiseSchedule:  # its log-SNR moved by -2 log c
-    "The schedule that is to c·z what `schedule` is to z: Eq. (17.11); Hoogeboom et al. 2023."
+    "Gives c·z the SNR that z has under `schedule`: Eq. (17.11); Hoogeboom et al. 2023."
     if not 0 < c < math.inf: raise ValueError(f"c must be above 0 and finite, got {c}")
     snr = schedule.snr[1:]/c**2
     alpha_bars = torch.cat([torch.ones(1, dtype=snr.dtype), snr/(1 + snr)])
