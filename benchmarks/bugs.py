@@ -2,13 +2,14 @@
 """What the mistakes of chapter 20 do to garments: results/bugs.json. For a mistake of training, a small U-Net is trained with the
 right and with the wrong code from the same weights, times and noise; for a mistake of sampling, the model in the package draws
 garments with both. The Fréchet distance of N samples to 4000 training images, in the features of the shipped classifier, stands
-beside pictures and loss curves. What is in the file is not measured again, and several calls, --part I/M, may share it."""
+beside pictures and loss curves; `floor` measures the same for real garments, of random classes and with all classes equally
+often, as the model in the package draws them. What is in the file is not measured again, and several calls, --part I/M, may share it."""
 import argparse, json
 from pathlib import Path
 import torch
 from ddpm_lit.bugs import MUSEUM, _png, planted, shipped, last
 from ddpm_lit.data import DeviceLoader, load_images
-from ddpm_lit.evaluation import compare, features
+from ddpm_lit.evaluation import compare, distances_to, draw_like, features
 from ddpm_lit.sampling import ddim, start_noise
 from ddpm_lit.training import TrainConfig, Trainer
 from ddpm_lit.unet import UNet, UNetConfig
@@ -41,9 +42,19 @@ def run(exhibit, wrong, args, images):
         denoise, loss = train(settings, args.steps, args.seed, images)
         return draw(denoise, args.n), loss
 
+def floors(n, held_out, labels, real, draws=40):
+    "Fréchet distance of n real garments, the mean and the scatter of some draws, as (of random classes, as many of each class)."
+    g, (frechet, _) = torch.Generator().manual_seed(0), distances_to(real)
+    def equal():
+        order = torch.randperm(len(labels), generator=g)
+        return torch.cat([order[labels[order] == k][:n//10] for k in range(10)])
+    picks = dict(random=[draw_like(labels, n, g) for _ in range(draws)], equal=[equal() for _ in range(draws)])
+    found = {k: torch.tensor(frechet(held_out, p)) for k, p in picks.items()}
+    return dict(n=n, draws=draws, **{k: (round(v.mean().item(), 3), round(v.std().item(), 3)) for k, v in found.items()})
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('what', nargs='?', default='all', choices=('train', 'draw', 'all'), help='mistakes of training, of sampling')
+    parser.add_argument('what', nargs='?', default='all', choices=('train', 'draw', 'floor', 'all'), help='mistakes of training, of sampling, or real garments')
     parser.add_argument('--n', type=int, default=160, help='garments for each distance')
     parser.add_argument('--steps', type=int, default=250, help='of each training')
     parser.add_argument('--seed', type=int, default=0)
@@ -56,10 +67,13 @@ def main():
     head, part = record(args, parser), [int(k) for k in args.part.split('/')]
     train_set, test = (load_images('fashion-12k', s, 16) for s in ('train', 'test'))
     real, held_out, rights = features(train_set.images[:4000]), features(test.images), {}
+    if args.what in ('floor', 'all'):
+        print('real garments:', found := floors(args.n, held_out, test.labels, real))
+        if not args.quick: update(args.out, lambda result: result.update(floor=found | dict(commit=head['commit'])))
     shipped()
     trained = [e for e in MUSEUM.values() if hasattr(e.experiment, 'unet')]
     drawn = [e for e in MUSEUM.values() if e not in trained and e.experiment(2, 1).images is not None]
-    wanted = dict(train=trained, draw=drawn, all=trained + drawn)[args.what]
+    wanted = dict(train=trained, draw=drawn, floor=[], all=trained + drawn)[args.what]
     done = json.loads(args.out.read_text())['exhibits'] if args.out.exists() and not args.quick else {}
     for e in wanted[part[0]::part[1]][:2 if args.quick else None]:
         if e.title in done: continue
