@@ -920,8 +920,8 @@ exhibit("Times that skip T", "Fewer steps", sampling('ddim', T=1000, steps=10, d
            "CompVis/stable-diffusion", 686),),
     check=("03_reverse", "“Which times to visit”"),
     symptoms=('few', 'grey', 'score'),
-    note="Neither number shows it here: the histogram even improves a little, and the two "
-         "distances differ by about their spread.")
+    note="The histogram does not show it, and even improves a little. The garments do: "
+         "their distance doubles, where real ones get 0.23 ± 0.06.")
 
 # %% ../nbs/20_bugs.ipynb #9d7836ef
 exhibit("DDIM without its direction", "Fewer steps",
