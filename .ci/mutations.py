@@ -14,7 +14,7 @@ usage: mutations.py              all of them, on as many chapters at once as the
        mutations.py --part I/N   those of every N-th chapter, from the I-th on (I may exceed N: day of the year, say)
        mutations.py WORD ...     those whose name or chapter contains one of the words
 """
-import contextlib, json, multiprocessing, os, re, shutil, signal, sys, tempfile, time
+import contextlib, json, multiprocessing, os, re, shutil, signal, sys, tempfile, threading, time
 from pathlib import Path
 from equations import NOT_RUN, read
 
@@ -42,6 +42,8 @@ def in_fork(f, limit=LIMIT_S):
     pid = os.fork()
     if pid == 0:
         os.setpgrp()
+        with contextlib.suppress(ImportError):            # its lock is shared with other processes, and one that
+            from tqdm import tqdm; tqdm.set_lock(threading.RLock())    # was killed may hold it for ever
         signal.setitimer(signal.ITIMER_PROF, limit)   # of processor time, so that a busy machine changes no verdict;
         signal.alarm(5*limit)                         # of waiting
         try: os.write(w, json.dumps(f()).encode())
