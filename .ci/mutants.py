@@ -3,7 +3,8 @@
 
 mutations.py plants mistakes that somebody thought of. This program needs no list: in every exported cell it changes one
 operator, comparison, constant, index, root, clamp or order of arguments at a time, runs the chapter on from there in a
-fork, and calls the mutant caught if a cell fails, for whatever reason, or does not end. Cells that only draw are left out.
+fork (a chapter that imports its own module at its top, once more from the top), and calls the mutant caught if a cell fails,
+for whatever reason, or does not end. Cells that only draw are left out.
 survivors.json beside this file names the mutants that may survive: "equivalent, because …" where no output can change,
 "mend" where a check is still missing. The share caught is counted without the equivalent ones.
 
@@ -158,10 +159,16 @@ def verdict(shell, cells, keep, start, mutated, module):
     source = cells[start][1]
     head, _, body = source.partition('\n')
     module.write_text(module.read_text(encoding='utf-8').replace(body, mutated), encoding='utf-8')
-    for i, (where, text) in enumerate(cells[start:], start):
-        if not keep[i]: continue
-        shell.run(f'{head}\n{mutated}' if i == start else text)
-        if shell.exc is not None: return ['caught', f'{where}: {type(shell.exc).__name__}']
+    def failed(first):
+        for i, (where, text) in enumerate(cells[first:], first):
+            if not keep[i]: continue
+            shell.run(f'{head}\n{mutated}' if i == start else text)
+            if shell.exc is not None: return ['caught', f'{where}: {type(shell.exc).__name__}']
+    own = f'ddpm_lit.{module.stem}'
+    if said := failed(start): return said
+    if any(f'from {own} import' in text for _, text in cells[:start]):   # it shows first what it builds below
+        del sys.modules[own]
+        if said := failed(0): return said
     return ['survived', '']
 
 
