@@ -315,7 +315,6 @@ def means(self:Run):
         "`self.model`, which averages them, not `self.network`")
     return (sums.mean(0)/max(self.since, 1)).tolist()
 
-# %% ../nbs/10_runs.ipynb #be49476b
 @patch
 def way_back(self:Run):
     "A sentence on where an error leaves us."
@@ -653,7 +652,6 @@ def ready(model, config, device):
     if kind is None: kind, model = Denoiser, image_part(model)
     return kind(model, config.noise_schedule().to(device), config.prediction)
 
-# %% ../nbs/10_runs.ipynb #0447ad11
 def load_run(
     run,           # folder that `ddpm_lit_train` wrote, or one of its checkpoints
     ema=True,      # the averaged weights; False: the raw ones
