@@ -158,7 +158,7 @@ def write_guided(
 # %% ../nbs/15_guidance.ipynb #f69b4a80
 @delegates(sampling.main)
 def main(
-    run:str,              # folder of ddpm_lit_train, file of save_pretrained, or fashion_mnist
+    run:str,              # folder of ddpm_lit_train, or file of save_pretrained [fashion_mnist]
     guidance:float=None,  # 0 ignores the label, 1 obeys it, above 1 exaggerates it [1]
     negative:int=None,    # class to steer away from [none]
     interval:str=None,    # LO-HI: guide where LO < t <= HI [always]

@@ -294,7 +294,7 @@ def write_samples(
 
 # %% ../nbs/11_sampling.ipynb #7a817c01
 def main(
-    run:str,            # folder of ddpm_lit_train, file of save_pretrained, or fashion_mnist
+    run:str,            # folder of ddpm_lit_train, or file of save_pretrained [fashion_mnist]
     n:int=64,           # number of images
     sampler:str='ddim', # ancestral, ddim or dpm_solver
     steps:int=None,     # number of steps [all T for ancestral, 50 for ddim, 20 for dpm_solver]
@@ -324,8 +324,11 @@ def say(
 
 # %% ../nbs/11_sampling.ipynb #a619373a
 def command(main=main, name='ddpm_lit_sample', usual='fashion_mnist'):
-    "A command: `main` with what was typed; with nothing, `usual`."
-    typed = vars(anno_parser(main, name).parse_args(sys.argv[1:] or [usual]))
+    "A command: `main` with what was typed; `usual` stands for a first argument that is missing."
+    parser = anno_parser(main, name)
+    first, = (a for a in parser._actions if not a.option_strings)
+    first.nargs, first.required, first.default = '?', False, usual
+    typed = vars(parser.parse_args())
     main(**{k: typed[k] for k in inspect.signature(main).parameters})
 
 if __name__ == '__main__' and '__file__' in globals(): command()      # python -m ddpm_lit.sampling

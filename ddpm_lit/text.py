@@ -420,7 +420,7 @@ def write_painting(
 
 # %% ../nbs/18_text.ipynb #f0b8f259
 def main(
-    prompt:str,          # such as "a red sneaker on a blue ground"
+    prompt:str,          # a caption [a red sneaker on a blue ground]
     n:int=4,             # number of pictures
     guidance:float=3.,   # 0 ignores the words, 1 follows them, above 1 insists
     steps:int=20,        # of DDIM
