@@ -164,8 +164,8 @@ def verdict(shell, cells, keep, start, mutated, module):
             if not keep[i]: continue
             shell.run(f'{head}\n{mutated}' if i == start else text)
             if shell.exc is not None: return ['caught', f'{where}: {type(shell.exc).__name__}']
-    own = f'ddpm_lit.{module.stem}'
     if said := failed(start): return said
+    own = f'ddpm_lit.{module.stem}'
     if any(f'from {own} import' in text for _, text in cells[:start]):   # it shows first what it builds below
         del sys.modules[own]
         if said := failed(0): return said

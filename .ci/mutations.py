@@ -79,18 +79,18 @@ def first_failure(shell, cells, start, mistake, module):
     return []
 
 
-def places(mistake, cells, code):
-    "The exported cells in which a mistake's text stands, once for each time; [] if the module has it another number of times."
+def place(mistake, cells, code):
+    "Number of the exported cell in which a mistake's text stands; None if it is not once in the cells and once in the module."
     hits = [i for i, (_, source) in enumerate(cells) if exported(source) for _ in range(source.count(mistake['old']))]
-    return hits if len(hits) == code.count(mistake['old']) else []
+    return hits[0] if len(hits) == code.count(mistake['old']) == 1 else None
 
 
 def misplaced(mistakes):
-    "Those whose place is not exactly one."
+    "Those that have no place."
     found = []
     for c in sorted({m['chapter'] for m in mistakes}):
         cells, code = code_cells(c), (root/'ddpm_lit'/f'{c[3:]}.py').read_text(encoding='utf-8')
-        found += [m for m in mistakes if m['chapter'] == c and len(places(m, cells, code)) != 1]
+        found += [m for m in mistakes if m['chapter'] == c and place(m, cells, code) is None]
     return found
 
 
@@ -111,8 +111,8 @@ def run_chapter(chapter, mistakes):
         sys.path.insert(0, str(work))
         shell, module, planted = CaptureShell(work/'nbs'/f'{chapter}.ipynb'), work/'ddpm_lit'/f'{chapter[3:]}.py', {}
         code = module.read_text(encoding='utf-8')
-        for m in mistakes:
-            planted.setdefault(places(m, cells, code)[0], []).append(m)
+        for m in mistakes:                                              # all of them have one
+            planted.setdefault(place(m, cells, code), []).append(m)
         for i, (where, source) in enumerate(cells):
             if i > max([last, *planted]): break
             for m in planted.get(i, []):
@@ -152,9 +152,10 @@ def main(args):
     os.environ.update(OMP_NUM_THREADS='1', MKL_NUM_THREADS='1')
     import execnb.shell, matplotlib.pyplot, sympy, torch, torchvision   # once, before the forks
     torch.set_num_threads(1)
-    start, lost = time.time(), misplaced(planted())
+    start, mistakes = time.time(), planted()
+    lost = misplaced(mistakes)
     for m in lost: print(f"MISPLACED {m['chapter']:<19} {m['name']:<66} {m['old']!r} does not occur once in the exported cells and in the module")
-    work = chosen(args, [m for m in planted() if m not in lost])
+    work = chosen(args, [m for m in mistakes if m not in lost])
     work = dict(sorted(work.items(), key=lambda item: -len(item[1])))           # long ones first
     with multiprocessing.get_context('fork').Pool(len(os.sched_getaffinity(0)), maxtasksperchild=1) as pool:
         verdicts = sum(pool.starmap(run_chapter, work.items(), chunksize=1), [])

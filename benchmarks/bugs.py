@@ -67,16 +67,16 @@ def main():
     head, part = record(args, parser), [int(k) for k in args.part.split('/')]
     train_set, test = (load_images('fashion-12k', s, 16) for s in ('train', 'test'))
     real, held_out, rights = features(train_set.images[:4000]), features(test.images), {}
-    if args.what in ('floor', 'all'):
+    saved = json.loads(args.out.read_text()) if args.out.exists() and not args.quick else {}
+    if args.what in ('floor', 'all') and 'floor' not in saved:
         print('real garments:', found := floors(args.n, held_out, test.labels, real))
         if not args.quick: update(args.out, lambda result: result.update(floor=found | dict(commit=head['commit'])))
     shipped()
     trained = [e for e in MUSEUM.values() if hasattr(e.experiment, 'unet')]
     drawn = [e for e in MUSEUM.values() if e not in trained and e.experiment(2, 1).images is not None]
     wanted = dict(train=trained, draw=drawn, floor=[], all=trained + drawn)[args.what]
-    done = json.loads(args.out.read_text())['exhibits'] if args.out.exists() and not args.quick else {}
     for e in wanted[part[0]::part[1]][:2 if args.quick else None]:
-        if e.title in done: continue
+        if e.title in saved.get('exhibits', {}): continue
         unet = hasattr(e.experiment, 'unet')
         key = json.dumps({k: v for k, v in e.experiment.unet.items() if k not in ('steps', 'T')}) if unet else id(e.experiment)
         if key not in rights: rights[key] = run(e, False, args, train_set)

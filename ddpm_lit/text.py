@@ -9,7 +9,7 @@ __all__ = ['NAMES', 'RELATIONS', 'WORDS', 'LENGTH', 'article', 'caption', 'token
            'attention_maps', 'varied', 'write_painting', 'main', 'command']
 
 # %% ../nbs/18_text.ipynb #bde85faa
-import json, math, random, re
+import math, random, re
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 import torch
